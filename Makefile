@@ -1,0 +1,96 @@
+# Everything runs in .venv, which the first command makes. After that, source
+# changes take effect by themselves; what is installed is looked at again only
+# when setup.py or pyproject.toml changes.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet --editable
+METADATA := setup.py pyproject.toml
+
+# PYTHON=… names another interpreter, ARGS=… passes options on to the server.
+PYTHON ?= python3
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types bench docs clean
+
+help:
+	@echo 'make run    start the server (ARGS="--config my.yaml" for options)'
+	@echo 'make test   run all tests, with coverage'
+	@echo 'make lint   check style and imports'
+	@echo 'make types  check types'
+	@echo 'make bench  run the benchmarks'
+	@echo 'make docs   build the documentation into docs/_build'
+	@echo 'make clean  remove what the others made'
+
+run: $(VENV)/installed
+	$(BIN)/twistd -n --pidfile= aiproxy $(ARGS)
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest --cov
+
+lint: $(VENV)/installed-lint
+	$(BIN)/ruff check
+
+types: $(VENV)/installed-lint
+	$(BIN)/mypy
+
+bench: $(VENV)/installed
+	@if [ -f bench/__main__.py ]; then $(BIN)/python -m bench; \
+	else echo 'There are no benchmarks yet.'; fi
+
+docs: $(VENV)/installed-docs
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
+	@echo 'The documentation is in docs/_build/html/index.html'
+
+clean:
+	rm -rf $(VENV) build dist docs/_build htmlcov *.egg-info .coverage .coverage.* \
+		.hypothesis .mypy_cache .pytest_cache .ruff_cache _trial_temp*
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	rm -f twisted/plugins/dropin.cache
+
+# The first interpreter that is new enough and can make environments. Each is
+# tried and not just looked up: a version manager's stand-ins may refuse to run.
+$(VENV)/created:
+	@old=; bare=; \
+	for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+		version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) \
+			|| continue; \
+		if ! "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+			old="$$version"; \
+		elif ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+			bare="$${bare:-$$version}"; \
+		else \
+			echo "Making $(VENV) with Python $$version"; \
+			"$$python" -m venv $(VENV) && touch $@; \
+			exit; \
+		fi; \
+	done; \
+	if [ -n "$$bare" ]; then \
+		echo "Python $$bare lacks its venv module. On Debian and Ubuntu it comes with:"; \
+		echo "    apt-get install python3-venv    (or python$$bare-venv)"; \
+	elif [ -n "$$old" ]; then \
+		echo "aiproxy needs Python 3.11 or newer; the one found is $$old."; \
+		echo "Install a newer one, or name it: make PYTHON=/path/to/python3"; \
+	else \
+		echo "aiproxy needs Python 3.11 or newer; no python3 was found. On Debian and Ubuntu:"; \
+		echo "    apt-get install python3 python3-venv"; \
+	fi >&2; \
+	exit 1
+
+$(VENV)/installed: $(METADATA) | $(VENV)/created
+	@echo 'Installing aiproxy into $(VENV)'
+	@$(INSTALL) . && touch $@
+
+$(VENV)/installed-test: $(METADATA) | $(VENV)/created
+	@echo 'Installing aiproxy and what its tests need into $(VENV)'
+	@$(INSTALL) '.[test]' && touch $@ $(VENV)/installed
+
+# The type checker reads the tests too, so it needs what they import.
+$(VENV)/installed-lint: $(METADATA) | $(VENV)/created
+	@echo 'Installing aiproxy and what its checks need into $(VENV)'
+	@$(INSTALL) '.[test,lint]' && touch $@ $(VENV)/installed $(VENV)/installed-test
+
+$(VENV)/installed-docs: $(METADATA) | $(VENV)/created
+	@echo 'Installing aiproxy and what its documentation needs into $(VENV)'
+	@$(INSTALL) '.[docs]' && touch $@ $(VENV)/installed
