@@ -1,0 +1,118 @@
+"""What reading a configuration file brings to light: mistakes, warnings, the keys that are set."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from attrs import define, field, frozen
+
+from aiproxy.config.tree import shorten
+from aiproxy.errors import Problem
+
+__all__ = ["Configured", "Place", "Reading", "missing_variables", "nearest"]
+
+
+@frozen
+class Configured:
+    """
+    A key that is written in the file.
+
+    :param key: its path without index and name: ``models[].priority``.
+    :param path: its path with them: ``models[2].priority``.
+    :param file: the file it is written in; ``environment`` for what none is.
+    :param value: as read; it may hold secrets.
+    """
+
+    key: str
+    path: str
+    file: str | None
+    line: int | None
+    value: object = field(repr=False)
+
+
+@frozen
+class Place:
+    """
+    Where a value stands.
+
+    :param path: as in ``models[2].priority``.
+    :param key: the same without index and name: ``models[].priority``.
+    :param line: None for what no file holds.
+    """
+
+    path: str = ""
+    key: str = ""
+    line: int | None = None
+
+    def below(self, name: str, line: int | None) -> Place:
+        """Return the place of a key of this mapping."""
+        dot = "." if self.path else ""
+        return Place(f"{self.path}{dot}{name}", f"{self.key}{dot}{name}", line)
+
+    def named(self, name: str, line: int) -> Place:
+        """Return the place of an entry whose name the user has chosen."""
+        return Place(f"{self.path}.{shorten(name)}", f"{self.key}.NAME", line)
+
+    def item(self, index: int, line: int) -> Place:
+        """Return the place of an item of this list."""
+        return Place(f"{self.path}[{index}]", f"{self.key}[]", line)
+
+
+@define
+class Reading:
+    """What reading one file has brought to light so far."""
+
+    file: str | None
+    problems: list[Problem] = field(factory=list)
+    #: What turns a part of the configuration off, without being a mistake in it.
+    warnings: list[Problem] = field(factory=list)
+    configured: list[Configured] = field(factory=list)
+    #: Keys, without index and name, of which a value could not be read.
+    broken: set[str] = field(factory=set)
+    #: The line of every value, by path.
+    lines: dict[str, int | None] = field(factory=dict)
+
+    def problem(self, place: Place, message: str) -> None:
+        """Note a mistake in the value at ``place``."""
+        self.include(self._note(place, message))
+
+    def include(self, problem: Problem) -> None:
+        """Take in a mistake found elsewhere."""
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def warn(self, place: Place, message: str) -> None:
+        """Note that something is off because of the value at ``place``."""
+        self.warnings.append(self._note(place, message))
+
+    def _note(self, place: Place, message: str) -> Problem:
+        where = f"{place.path}: " if place.path else ""
+        return Problem(f"{where}{message}", self.file, place.line)
+
+    def is_broken(self, *keys: str) -> bool:
+        """Whether something at or below one of ``keys`` could not be read."""
+        return any(
+            broken == key or broken.startswith((f"{key}.", f"{key}["))
+            for broken in self.broken
+            for key in keys
+        )
+
+    def find(self, place: Place, tail: str) -> Place:
+        """Return the place of what ``tail`` names below ``place``, written or not."""
+        path = f"{place.path}.{tail}"
+        return Place(path, path, self.lines.get(path, place.line))
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return ``; did you mean `x`?`` for the most similar choice, or nothing."""
+    matches = difflib.get_close_matches(name[:60], list(choices), n=1, cutoff=0.6)
+    return f"; did you mean `{matches[0]}`?" if matches else ""
+
+
+def missing_variables(names: Iterable[str]) -> str:
+    """Say which environment variables are not set."""
+    names = tuple(names)
+    if len(names) == 1:
+        return f"the environment variable {names[0]} is not set"
+    return f"the environment variables {', '.join(names)} are not set"

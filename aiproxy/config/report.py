@@ -1,0 +1,213 @@
+"""What ``aiproxy check`` prints: what the configuration comes to, with secrets masked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from aiproxy.config.kinds import section_keys
+from aiproxy.config.load import Loaded
+from aiproxy.config.reading import Configured
+from aiproxy.config.scalars import write_value
+from aiproxy.config.schema import Config, Key, Limits, Model, Provider, Secret
+from aiproxy.errors import Problem
+from aiproxy.wire.urls import without_credentials
+
+__all__ = ["describe", "without_effect"]
+
+_UNSET = object()
+
+
+@frozen
+class _Later:
+    """
+    A key that is read and checked, but whose effect arrives in a later version.
+
+    :param key: its path without names and indices, or an environment variable.
+    :param present: the value that this version's behavior amounts to.
+    """
+
+    key: str
+    present: object = _UNSET
+
+
+#: Delete a row when its key takes effect.
+_LATER = (
+    _Later("server.http", present="stock"),
+    _Later("server.access_log"),
+    _Later("server.log_format"),
+    _Later("server.state", present="none"),
+    _Later("server.cors", present=()),
+    _Later("server.trusted_proxies", present=()),
+    _Later("server.legacy_aliases", present=False),
+    _Later("server.keep_alive", present=0.0),
+    _Later("server.queue_timeout", present=0.0),
+    _Later("server.explain", present=False),
+    _Later("keys[].requests_per_minute", present=0),
+    _Later("keys[].requests_per_hour", present=0),
+    _Later("keys[].requests_per_day", present=0),
+    _Later("keys[].tokens_per_minute", present=0),
+    _Later("keys[].max_concurrent", present=0),
+    _Later("providers.NAME.discover", present=False),
+    _Later("providers.NAME.auth_url"),
+    _Later("providers.NAME.scope"),
+    _Later("providers.NAME.api_version"),
+    _Later("models[].weight", present=1.0),
+    _Later("models[].requests_per_minute", present=0),
+    _Later("models[].requests_per_hour", present=0),
+    _Later("models[].requests_per_day", present=0),
+    _Later("models[].tokens_per_minute", present=0),
+    _Later("models[].max_concurrent", present=0),
+    _Later("models[].min_interval", present=0.0),
+    _Later("models[].max_request_length"),
+    _Later("models[].context_window"),
+    _Later("models[].stream_upstream", present=False),
+    _Later("models[].kind", present="chat"),
+    _Later("groups.NAME.strategy", present="priority"),
+    _Later("groups.NAME.hedge"),
+    _Later("retry.max_retries", present=0),
+    _Later("retry.base_delay"),
+    _Later("retry.max_delay"),
+    _Later("retry.jitter"),
+    _Later("retry.takeover", present=False),
+    _Later("retry.reroute_refusals", present=False),
+    _Later("RETRY_MAX_RETRIES", present=0),
+    _Later("RETRY_BASE_DELAY"),
+    _Later("RETRY_MAX_DELAY"),
+    _Later("RETRY_JITTER"),
+    _Later("breaker.failures"),
+    _Later("breaker.window"),
+    _Later("breaker.probe"),
+)
+_LATER_BY_KEY = {row.key: row for row in _LATER}
+
+#: What a key whose row stands above does all the same.
+_EFFECTS = {
+    "models[].max_request_length": "only marks an image model, with 0",
+    "models[].context_window": "is only shown in the list of models",
+}
+
+#: Dialects without an adapter yet: their models answer 503.
+_LATER_DIALECTS = frozenset(("google", "anthropic", "cohere", "gigachat"))
+
+
+def without_effect(loaded: Loaded) -> list[str]:
+    """
+    Return a line ``file:line: message`` for all that is configured and has no
+    effect in this version.
+    """
+    notes = [note for one in loaded.configured for note in _key_note(one)]
+    notes += [note for model in loaded.config.models for note in _model_note(model, loaded)]
+    return [str(note) for note in sorted(notes, key=lambda note: (note.file or "", note.line or 0))]
+
+
+def _key_note(configured: Configured) -> Iterator[Problem]:
+    row = _LATER_BY_KEY.get(configured.key)
+    if row is None or configured.value == row.present:
+        return
+    effect = _EFFECTS.get(row.key, "has no effect")
+    message = f"{configured.path}: {effect} in this version"
+    yield Problem(message, configured.file, configured.line)
+
+
+def _model_note(model: Model, loaded: Loaded) -> Iterator[Problem]:
+    native_cloudflare = model.dialect == "cloudflare" and not model.speaks_openai
+    if model.dialect in _LATER_DIALECTS or native_cloudflare:
+        where = f"{model.place.path}: " if model.place.path else ""
+        what = "the native API of cloudflare" if native_cloudflare else model.provider_type
+        message = f"{where}{model.name}: {what} is not served in this version; it answers 503"
+        yield Problem(message, loaded.file, model.place.line)
+
+
+def describe(config: Config) -> str:
+    """Return what ``config`` comes to, for a reader; tokens are fingerprints."""
+    return "\n".join(_lines(config)) + "\n"
+
+
+def _lines(config: Config) -> Iterator[str]:
+    yield f"port: {config.port}"
+    yield f"clients: {_clients(config)}"
+    yield f"admin: {'ADMIN_TOKEN is set' if config.admin_token else 'off, ADMIN_TOKEN is not set'}"
+    yield "providers:"
+    for provider in config.providers.values():
+        yield f"  {provider.name}: {_provider(provider)}"
+    yield "models:"
+    for model in config.models:
+        yield f"  {model.name}: {_model(model)}"
+    if config.groups:
+        yield "groups:"
+    for group in config.groups.values():
+        yield f"  {group.name}: {group.strategy} of {', '.join(group.models)}"
+    if config.keys:
+        yield "keys:"
+    for key in config.keys:
+        yield f"  {key.name}: {_key(key)}"
+    for name in ("server", "retry", "breaker", "timeouts"):
+        yield f"{name}:"
+        yield from _section(getattr(config, name))
+
+
+def _clients(config: Config) -> str:
+    if not config.requires_auth:
+        return "no AUTH_TOKEN and no keys: for this machine only"
+    tokens = len(config.auth_tokens)
+    return f"{tokens} in AUTH_TOKEN, {len(config.keys)} in `keys`"
+
+
+def _provider(provider: Provider) -> str:
+    parts = [f"type {provider.type}"]
+    if provider.base_url:
+        parts.append(without_credentials(provider.base_url))
+    parts.append(_tokens(provider.tokens))
+    if provider.disabled:
+        parts.append(f"OFF: {provider.disabled}")
+    return ", ".join(parts)
+
+
+def _model(model: Model) -> str:
+    parts = [f"{model.upstream_model} of {model.provider}"]
+    if model.kind != "chat":
+        parts.append(model.kind)
+    if model.url:
+        parts.append(without_credentials(model.url))
+    parts.append(_tokens(model.tokens))
+    parts.append(f"priority {model.priority}")
+    if model.model_size:
+        parts.append(model.model_size)
+    parts.extend(_limits(model.limits))
+    if model.headers:
+        parts.append(f"headers {', '.join(model.headers)}")
+    if model.body:
+        parts.append(f"body {', '.join(model.body)}")
+    if model.fallbacks:
+        parts.append(f"then {', '.join(model.fallbacks)}")
+    if model.disabled:
+        parts.append(f"OFF: {model.disabled}")
+    return ", ".join(parts)
+
+
+def _tokens(tokens: Iterable[Secret]) -> str:
+    fingerprints = [token.fingerprint for token in tokens]
+    return f"token {' '.join(fingerprints)}" if fingerprints else "no token"
+
+
+def _limits(limits: Limits) -> Iterator[str]:
+    for name, value in attrs.asdict(limits).items():
+        if value is not None:
+            yield f"{name} {value}"
+
+
+def _key(key: Key) -> str:
+    parts = ["all models" if key.models is None else f"models {', '.join(key.models)}"]
+    parts.extend(_limits(key.limits))
+    if key.expires is not None:
+        parts.append(f"until {key.expires.isoformat()}")
+    return ", ".join(parts)
+
+
+def _section(section: Any) -> Iterator[str]:
+    for name, (_attribute, key) in section_keys(type(section)).items():
+        yield f"  {name}: {write_value(key.kind, getattr(section, name))}"
