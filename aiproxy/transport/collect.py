@@ -1,0 +1,91 @@
+"""
+A body as a whole, within a bound.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from aiproxy.errors import AnswerTooLarge
+from aiproxy.interfaces import IBodyConsumer
+
+__all__ = ["collect", "collect_some"]
+
+_SOME_BYTES = 64 * 1024
+
+
+class Deliverable(Protocol):
+    """An upstream's response, or an :class:`~aiproxy.interfaces.IReply`."""
+
+    def deliver(self, consumer: IBodyConsumer) -> None:
+        """Start the body towards the consumer."""
+
+
+def collect(reply: Deliverable, limit_bytes: int) -> Deferred[bytes]:
+    """
+    Take a whole body.
+
+    The Deferred fails with :class:`AnswerTooLarge` beyond ``limit_bytes``, and
+    with what the upstream's end is, where it comes early.  Cancelling it
+    closes the upstream's connection, as too long a body does.
+    """
+    return _collect(reply, _Collector(limit_bytes))
+
+
+def collect_some(reply: Deliverable, limit_bytes: int = _SOME_BYTES) -> Deferred[bytes]:
+    """
+    Take the beginning of a body: for an error's, of which the first words matter.
+
+    Never fails but by being cancelled: a body that is longer is cut at
+    ``limit_bytes``, one that breaks off is what has come of it.
+    """
+    return _collect(reply, _SomeCollector(limit_bytes))
+
+
+def _collect(reply: Deliverable, collector: _Collector) -> Deferred[bytes]:
+    reply.deliver(collector)
+    return collector.collected
+
+
+@implementer(IBodyConsumer)
+class _Collector:
+    def __init__(self, limit_bytes: int) -> None:
+        self.collected: Deferred[bytes] = Deferred(lambda _: self._producer.stopProducing())
+        self._producer: IPushProducer
+        self._limit_bytes = limit_bytes
+        self._pieces: list[bytes] = []
+        self._length = 0
+
+    def begin(self, producer: IPushProducer) -> None:
+        self._producer = producer
+
+    def received(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._length += len(data)
+        if self._length > self._limit_bytes:
+            self._producer.stopProducing()
+            self._exceeded()
+
+    def finished(self) -> None:
+        self.collected.callback(b"".join(self._pieces))
+
+    def failed(self, reason: Exception) -> None:
+        self.collected.errback(reason)
+
+    def _exceeded(self) -> None:
+        self._pieces.clear()
+        self.collected.errback(
+            AnswerTooLarge(f"the answer is longer than {self._limit_bytes} bytes")
+        )
+
+
+class _SomeCollector(_Collector):
+    def failed(self, reason: Exception) -> None:
+        self.finished()
+
+    def _exceeded(self) -> None:
+        self.collected.callback(b"".join(self._pieces)[: self._limit_bytes])

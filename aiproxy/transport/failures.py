@@ -1,0 +1,99 @@
+"""
+What went wrong between us and an upstream, in words for the caller.
+
+Every failure of the client becomes one of our errors here.  The texts name
+the upstream's host and what happened; they hold no URL, no header and nothing
+that the upstream said.
+"""
+
+from __future__ import annotations
+
+from OpenSSL import SSL
+from twisted.internet import error as network
+from twisted.python.failure import Failure
+from twisted.web._newclient import (
+    RequestNotSent,
+    ResponseFailed,
+    ResponseNeverReceived,
+    _WrapperException,
+)
+
+from aiproxy.errors import AIProxyError, ConnectFailed, InternalError, StreamCut, UpstreamFailed
+
+__all__ = ["CertificateRefused", "read_cut", "read_failure"]
+
+
+class CertificateRefused(Exception):
+    """
+    An upstream's certificate did not pass.
+
+    Its text is the rest of a sentence that begins with "its certificate".
+    """
+
+
+# The first row that fits counts, so an exception stands before its base class.
+_BEFORE_THE_ANSWER: tuple[tuple[type[Exception], str], ...] = (
+    (network.DNSLookupError, "the name {host} could not be resolved"),
+    (network.ConnectionRefusedError, "{host} refused the connection"),
+    (network.TimeoutError, "{host} did not accept the connection in time"),
+    (network.TCPTimedOutError, "{host} did not accept the connection in time"),
+    (network.NoRouteError, "there is no route to {host}"),
+    (network.ConnectError, "{host} could not be reached"),
+    (CertificateRefused, "the certificate of {host} {reason}"),
+    (SSL.Error, "TLS with {host} failed: {alert}"),
+    (network.ConnectionClosed, "{host} closed the connection before it answered"),
+    (RequestNotSent, "{host} closed the connection before it was asked"),
+    # From hyperlink and HostnameEndpoint.
+    (ValueError, "{host} is not a name, or its URL not one, that can be asked"),
+)
+
+_IN_THE_HEAD: tuple[tuple[type[Exception], str], ...] = (
+    (SSL.Error, "TLS with {host} failed within its answer: {alert}"),
+    (network.ConnectionClosed, "{host} closed the connection within its answer"),
+)
+
+
+def read_failure(failure: Failure, host: str) -> AIProxyError:
+    """
+    Say why a request has no answer.
+
+    :param failure: what Twisted, OpenSSL or a part of ours reported.
+    :param host: the upstream's name, for the message.
+    """
+    reason = _first_reason(failure)
+    if isinstance(reason, AIProxyError):
+        return reason
+    if failure.check(ResponseFailed) and not failure.check(ResponseNeverReceived):
+        kind_of_error: type[AIProxyError] = UpstreamFailed
+        table = _IN_THE_HEAD
+    else:
+        kind_of_error = ConnectFailed
+        table = _BEFORE_THE_ANSWER
+    for kind, text in table:
+        if isinstance(reason, kind):
+            return kind_of_error(text.format(host=host, reason=reason, alert=_read_alert(reason)))
+    unexpected = InternalError("the request to the provider failed for an unknown reason")
+    unexpected.__cause__ = reason
+    return unexpected
+
+
+def read_cut(failure: Failure, host: str) -> AIProxyError:
+    """Say why a body ended before its end."""
+    reason = _first_reason(failure)
+    if isinstance(reason, AIProxyError):
+        return reason
+    return StreamCut(f"{host} closed the connection before the end of its answer")
+
+
+def _first_reason(failure: Failure) -> BaseException | None:
+    """Look through the wrappers of Twisted's client: the first reason is the cause."""
+    reason = failure.value
+    while isinstance(reason, _WrapperException) and reason.reasons:
+        reason = reason.reasons[0].value
+    return reason
+
+
+def _read_alert(reason: BaseException | None) -> str:
+    """Return OpenSSL's own words: short, fixed, and without anything from the wire."""
+    queue = reason.args[0] if isinstance(reason, SSL.Error) and reason.args else ()
+    return str(queue[-1][2]) if isinstance(queue, list) and queue else "the handshake broke off"

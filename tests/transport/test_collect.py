@@ -1,0 +1,102 @@
+"""Tests of :mod:`aiproxy.transport.collect`."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from aiproxy.errors import AnswerTooLarge, StreamCut
+from aiproxy.interfaces import IBodyConsumer
+from aiproxy.transport.collect import collect, collect_some
+
+
+class ScriptedReply:
+    """A reply whose body the test plays."""
+
+    def __init__(self) -> None:
+        self.consumer: IBodyConsumer
+        self.producer = StringTransport()
+
+    def deliver(self, consumer: IBodyConsumer) -> None:
+        assert verifyObject(IBodyConsumer, consumer)
+        self.consumer = consumer
+        consumer.begin(self.producer)
+
+    @property
+    def closed(self) -> bool:
+        """The upstream was closed."""
+        return self.producer.producerState == "stopped"
+
+
+class CollectTests(SynchronousTestCase):
+    """A whole body."""
+
+    def setUp(self) -> None:
+        self.reply = ScriptedReply()
+
+    def test_whole(self) -> None:
+        """All pieces come in one; a body of just the limit is not too long."""
+        body = collect(self.reply, 6)
+        self.reply.consumer.received(b"one")
+        self.reply.consumer.received(b"two")
+        self.assertNoResult(body)
+        self.reply.consumer.finished()
+        self.assertEqual(self.successResultOf(body), b"onetwo")
+        self.assertFalse(self.reply.closed)
+
+    def test_too_large(self) -> None:
+        """One byte more closes the upstream and says what the limit was."""
+        body = collect(self.reply, 5)
+        self.reply.consumer.received(b"one")
+        self.reply.consumer.received(b"two")
+        self.assertIn("5 bytes", str(self.failureResultOf(body, AnswerTooLarge).value))
+        self.assertTrue(self.reply.closed)
+
+    def test_cut(self) -> None:
+        """A body that breaks off fails with the reason."""
+        body = collect(self.reply, 100)
+        self.reply.consumer.received(b"one")
+        self.reply.consumer.failed(StreamCut("cut"))
+        self.failureResultOf(body, StreamCut)
+
+    def test_cancelled(self) -> None:
+        """Cancelling closes the upstream."""
+        for collecting in (collect, collect_some):
+            reply = ScriptedReply()
+            body = collecting(reply, 100)
+            reply.consumer.received(b"one")
+            body.cancel()
+            self.failureResultOf(body, CancelledError)
+            self.assertTrue(reply.closed)
+
+
+class CollectSomeTests(SynchronousTestCase):
+    """The beginning of a body."""
+
+    def setUp(self) -> None:
+        self.reply = ScriptedReply()
+
+    def test_short(self) -> None:
+        """A short body is whole."""
+        body = collect_some(self.reply)
+        self.reply.consumer.received(b"one")
+        self.reply.consumer.finished()
+        self.assertEqual(self.successResultOf(body), b"one")
+
+    def test_long(self) -> None:
+        """A long one is cut at 64 KiB, and the upstream closed."""
+        body = collect_some(self.reply)
+        self.reply.consumer.received(b"x" * 65536)
+        self.assertNoResult(body)
+        self.reply.consumer.received(b"yz")
+        self.assertEqual(self.successResultOf(body), b"x" * 65536)
+        self.assertTrue(self.reply.closed)
+
+    def test_broken_off(self) -> None:
+        """What came before the connection broke is better than nothing."""
+        body = collect_some(self.reply, 100)
+        self.reply.consumer.received(b'{"error": {"mess')
+        self.reply.consumer.failed(StreamCut("cut"))
+        self.assertEqual(self.successResultOf(body), b'{"error": {"mess')
