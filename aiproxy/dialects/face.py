@@ -1,0 +1,54 @@
+"""
+What a face is: the dialect that a client speaks to us.
+
+It is the mirror of :mod:`aiproxy.dialects.dialect`; both meet in the hub's
+JSON.  What a face writes is bytes for the client, an error and the end
+included, so that nobody above it knows how its client is told.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest
+from aiproxy.errors import AIProxyError
+
+__all__ = ["Face", "StreamWriter"]
+
+
+class StreamWriter(Protocol):
+    """Writes one streamed answer."""
+
+    def write(self, chunk: ChatChunk) -> bytes:
+        """Write a chunk, which may be changed."""
+
+    def end(self) -> bytes:
+        """Write the end of a whole answer."""
+
+    def fail(self, error: AIProxyError) -> bytes:
+        """Write the end of an answer that is not whole."""
+
+
+class Face(Protocol):
+    """How a client speaks."""
+
+    def read_request(self, body: bytes) -> ChatRequest:
+        """
+        Read a chat request.
+
+        :raises InvalidRequest: with the field at fault.
+        """
+
+    def stream_writer(
+        self, request: ChatRequest, *, identity: str, created: int, model: str
+    ) -> StreamWriter:
+        """
+        Make the writer for one streamed answer.
+
+        :param identity: the answer's id where the upstream gives none.
+        :param created: seconds since the epoch, where the upstream gives none.
+        :param model: the configured name of the model that answers.
+        """
+
+    def write_answer(self, answer: ChatAnswer, *, identity: str, created: int, model: str) -> bytes:
+        """Write a whole answer; the parameters are those of :meth:`stream_writer`."""

@@ -1,0 +1,187 @@
+"""
+Every change that is made to an OpenAI-shaped answer, each with its reason.
+
+A client of OpenAI's branches on a few values and requires a few fields.  Only
+these are put right; everything else stays as the provider sent it.
+
+====================  =========================================================
+repair                reason
+====================  =========================================================
+``object``            clients branch on it; Z.ai leaves it out, TGI and others
+                      write their own
+``id``, ``created``   required; one and the same through a stream (Groq's
+                      compound changes the id in each chunk, Azure's first is "")
+``model``             the configured name: what the caller asked for or may ask for
+``index``             required; missing in some answers
+``role``              ``assistant``, in the first delta of each choice and in none
+                      after it (OpenRouter repeats it in every chunk)
+``content``           required in a message; Groq leaves it out beside tool calls
+``delta``             required, may be missing beside a finish reason; a
+                      ``message`` in its place is one
+``finish_reason``     clients branch on it: one of OpenAI's five words, once, last;
+                      what the provider wrote stays as ``native_finish_reason``
+tool call ``type``    required; missing in some answers
+tool call ``id``      required and a string, in the first delta only; made where it
+                      is missing, ``""`` or another call's; TGI's are numbers
+tool call ``index``   required; some write 0 for each of several calls: counted
+                      by id instead
+tool call arguments   a string by contract, and clients parse it; some send an
+                      object, null or "" for nothing
+tool call pieces      a first delta holds ``id``, ``type`` and ``name``: held
+                      back until the name is known
+``tool_calls``        left out where there are none
+usage                 in one last chunk of its own, and only for who asked;
+                      Groq's may stand in ``x_groq`` only, Moonshot's in a choice
+====================  =========================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiproxy.dialects.shapes import Usage
+from aiproxy.wire.json import dumps
+
+__all__ = [
+    "FINISH_REASONS",
+    "find_payload",
+    "find_usage",
+    "made_call_id",
+    "repair_arguments",
+    "repair_choice",
+    "repair_finish",
+]
+
+#: OpenAI's own words.
+FINISH_REASONS: Final = frozenset(
+    {"stop", "length", "tool_calls", "content_filter", "function_call"}
+)
+
+#: Other words for them, in lower case.
+_FOREIGN_REASONS: Final = {
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "model_length": "length",
+    "tool_use": "tool_calls",
+    "tool_call": "tool_calls",
+    "safety": "content_filter",
+    "refusal": "content_filter",
+    "sensitive": "content_filter",
+}
+
+#: The two types of tool call: where their text stands (OpenAI API reference).
+_PAYLOADS: Final = {"function": "arguments", "custom": "input"}
+
+
+def repair_finish(choice: dict[str, Any], *, called: str = "") -> None:
+    """
+    Put a choice's finish reason right, in place.
+
+    :param called: the reason that stands for the calls in this choice, if it
+        has any: a plain ``stop`` is then wrong.
+    """
+    told = choice.get("finish_reason")
+    reason = "stop"
+    if isinstance(told, str):
+        reason = told if told in FINISH_REASONS else _FOREIGN_REASONS.get(told.lower(), "stop")
+    if reason == "stop" and called:
+        reason = called
+    if reason != told:
+        choice["finish_reason"] = reason
+        if told and choice.get("native_finish_reason") is None:
+            choice["native_finish_reason"] = told
+
+
+def find_payload(call: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    """Find the object with a tool call's name and text, and the name of the text's field."""
+    for kind, field in _PAYLOADS.items():
+        payload = call.get(kind)
+        if isinstance(payload, dict):
+            return payload, field
+    return None, ""
+
+
+def repair_arguments(arguments: object) -> str:
+    """Write a tool call's arguments as the string that they are by contract."""
+    if isinstance(arguments, str):
+        return arguments
+    return "" if arguments is None else dumps(arguments).decode()
+
+
+def repair_choice(choice: dict[str, Any], place: int, answer: Mapping[str, Any]) -> None:
+    """
+    Put a whole answer's choice right, in place.
+
+    :param place: its place in the list of choices.
+    :param answer: the answer that it stands in.
+    """
+    index = choice.get("index")
+    if not isinstance(index, int) or isinstance(index, bool):
+        choice["index"] = index = place
+    message = choice["message"]
+    message["role"] = "assistant"
+    message.setdefault("content", None)
+    told = message.get("tool_calls")
+    calls = [call for call in told if isinstance(call, dict)] if isinstance(told, list) else []
+    ids = {""}
+    for number, call in enumerate(calls):
+        _repair_call(call, ids, made_call_id(answer, index, number))
+    if calls:
+        message["tool_calls"] = calls
+        repair_finish(choice, called="tool_calls")
+    else:
+        message.pop("tool_calls", None)
+        repair_finish(choice, called="function_call" if message.get("function_call") else "")
+
+
+def _repair_call(call: dict[str, Any], ids: set[str], made_id: str) -> None:
+    """
+    Put a whole tool call right, in place.
+
+    :param ids: those that name no call, or another one; this one's is added.
+    """
+    if not isinstance(call.get("type"), str) or not call["type"]:
+        call["type"] = "custom" if "custom" in call else "function"
+    told_id = call.get("id")
+    identity = str(told_id) if isinstance(told_id, str | int) else ""
+    call["id"] = made_id if identity in ids else identity
+    ids.add(identity)
+    payload, field = find_payload(call)
+    if field == "arguments" and payload is not None:
+        payload[field] = repair_arguments(payload.get(field)) or "{}"
+
+
+def made_call_id(answer: Mapping[str, Any], index: int, number: int) -> str:
+    """
+    Make an id for a tool call that came without.
+
+    From the answer's own identity, for a conversation may hold several such
+    answers, and the same for any split of the bytes.
+
+    :param answer: the answer, or a chunk of it.
+    :param index: the choice's.
+    :param number: the call's place in the choice.
+    """
+    seed = f"{answer.get('id')} {answer.get('created')} {index} {number}"
+    return "call_" + hashlib.sha256(seed.encode("utf-8", "replace")).hexdigest()[:24]
+
+
+def find_usage(document: Mapping[str, Any]) -> Usage | None:
+    """Find the usage in an answer or a chunk, wherever it stands."""
+    usage = document.get("usage")
+    if isinstance(usage, dict) and usage:
+        return usage
+    groq = document.get("x_groq")
+    if isinstance(groq, dict):
+        usage = groq.get("usage")
+        if isinstance(usage, dict) and usage:
+            return usage
+    choices = document.get("choices")
+    if isinstance(choices, list):
+        for choice in choices:
+            usage = choice.get("usage") if isinstance(choice, dict) else None
+            if isinstance(usage, dict) and usage:
+                return usage
+    return None

@@ -1,0 +1,480 @@
+"""
+Reads OpenAI-shaped event streams; what is put right stands in :mod:`openai_repairs`.
+
+A stream is whole only if a finish reason or ``[DONE]`` was seen; any other end
+is a cut, and openai-python would take it for a clean one.  Finish reasons and
+usage are held back until the end is certain: OpenRouter sends errors, and more
+reasoning, after the first of several finish reasons (recorded).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from attrs import Factory, define
+
+from aiproxy.dialects.openai_errors import judge, judge_choice
+from aiproxy.dialects.openai_facts import holds_error, read_facts
+from aiproxy.dialects.openai_repairs import (
+    find_payload,
+    find_usage,
+    made_call_id,
+    repair_arguments,
+    repair_finish,
+)
+from aiproxy.dialects.shapes import ChatChunk, Usage, says_something
+from aiproxy.errors import AIProxyError, AnswerTooLarge, StreamCut, UpstreamFailed
+from aiproxy.wire.json import JSONError, loads
+from aiproxy.wire.sse import Event, SSEDecoder
+
+__all__ = ["OpenAIStreamReader"]
+
+#: More than these no answer has: what is remembered is bounded.
+_MOST_CHOICES: Final = 128
+_MOST_CALLS: Final = 1_024
+
+#: What makes a chunk a part of its answer.
+_IDENTITY: Final = ("id", "object", "created", "model", "system_fingerprint")
+
+
+@define
+class _ToolCall:
+    """One tool call of a choice, as far as it has come."""
+
+    #: The upstream's id, ``""`` where it has told none.
+    identity: str
+    name: str = ""
+    #: The upstream has told an index for it.
+    placed: bool = False
+    #: The caller has its first delta, and knows it by this index.
+    told: bool = False
+    index: int = 0
+    #: Arguments that came before the name.
+    held: list[str] = Factory(list)
+    #: It is called with nothing so far, not even with an empty object.
+    bare: bool = True
+
+
+@define
+class _Choice:
+    """What is known of one choice of the answer."""
+
+    role_told: bool = False
+    #: The chunk with its finish reason, held until the stream's end.
+    finish: ChatChunk | None = None
+    #: The bytes of the event that it was, 0 if only the reason was taken from it.
+    finish_size: int = 0
+    #: The finish reason that stands for its calls, as soon as there are any.
+    called: str = ""
+    calls: list[_ToolCall] = Factory(list)
+    #: How many of them the caller knows.
+    told: int = 0
+    by_id: dict[str, _ToolCall] = Factory(dict)
+    #: The upstream's own index of a call -> the call that it last stood for.
+    by_index: dict[int, _ToolCall] = Factory(dict)
+
+
+class OpenAIStreamReader:
+    """See :class:`aiproxy.dialects.dialect.StreamReader`."""
+
+    def __init__(self, *, choices: int, max_event_bytes: int) -> None:
+        self.ended = False
+        self.error: AIProxyError | None = None
+        self.said = False
+        self.skipped = 0
+        self.usage: Usage | None = None
+        self._expected = choices
+        self._max_event_bytes = max_event_bytes
+        self._events = SSEDecoder(max_event_bytes)
+        self._choices: dict[int, _Choice] = {}
+        #: How the upstream's JSON begins.
+        self._opening = b""
+        #: What is held back: bytes of finish chunks, characters of arguments without a name.
+        self._held = 0
+        #: The chunk that the usage goes into.
+        self._usage_frame: ChatChunk = {}
+
+    @property
+    def finished(self) -> bool:
+        """Every choice has its finish reason: only usage may follow."""
+        finished = sum(choice.finish is not None for choice in self._choices.values())
+        return finished >= self._expected
+
+    @property
+    def tool_call_open(self) -> bool:
+        """A call has begun whose choice has no finish reason yet."""
+        return any(choice.called and choice.finish is None for choice in self._choices.values())
+
+    def feed(self, data: bytes) -> list[ChatChunk]:
+        """Take some bytes; give the chunks that they complete."""
+        chunks: list[ChatChunk] = []
+        if self.ended:
+            return chunks
+        try:
+            events = self._events.feed(data)
+        except AIProxyError as error:
+            self._fail(error)
+            return chunks
+        for event in events:
+            self._read_event(event, chunks)
+            if self.ended:
+                break
+        return chunks
+
+    def close(self) -> list[ChatChunk]:
+        """No more bytes come."""
+        chunks: list[ChatChunk] = []
+        if self.ended:
+            return chunks
+        for event in self._events.close():
+            self._read_event(event, chunks)
+        if not self.ended:
+            self._read_stray()
+        if self.ended:
+            return chunks
+        started = self._choices.values()
+        if started and all(choice.finish is not None for choice in started):
+            self._end(chunks)
+        elif self.said:
+            self._fail(StreamCut("the upstream's stream was cut before its end"))
+        else:
+            self._fail(UpstreamFailed("the upstream's stream ended before any content"))
+        return chunks
+
+    # --- events ---------------------------------------------------------------
+
+    def _read_event(self, event: Event, chunks: list[ChatChunk]) -> None:
+        data = event.data
+        if data.startswith(b"[DONE]"):
+            self._end(chunks)
+            return
+        try:
+            document = loads(data)
+        except JSONError:
+            document = None
+        if event.event == "error":
+            self._fail(judge(None, read_facts(data)))
+        elif holds_error(document):
+            if isinstance(document, dict):
+                # What it cost so far may stand beside it (OpenRouter, recorded).
+                self._take_usage(document)
+            self._fail(judge(None, read_facts(document)))
+        elif isinstance(document, dict):
+            if not self._opening:
+                self._opening = data[:6]
+            self._read_chunk(document, len(data), chunks)
+        elif data.strip():
+            self._read_garbage(data)
+
+    def _read_garbage(self, data: bytes) -> None:
+        """
+        Pass over what is not the upstream's JSON at all; where content may be
+        lost (it looks like a chunk, or a tool call is open) the stream is cut.
+        """
+        if self.finished:
+            self.skipped += 1  # The usage, or what one can do without.
+            return
+        looks_like_chunk = (
+            b'"delta"' in data
+            or b'"choices"' in data
+            or (self._opening and data.startswith(self._opening))
+        )
+        if looks_like_chunk or self.tool_call_open:
+            self._fail(StreamCut("the upstream sent an event that cannot be decoded"))
+        else:
+            self.skipped += 1
+
+    def _read_stray(self) -> None:
+        """Some errors come as bare JSON or text in a body that calls itself an event stream."""
+        stray = self._events.stray
+        if not stray:
+            return
+        try:
+            document = loads(stray)
+        except JSONError:
+            document = None
+        if holds_error(document) or not self._choices:
+            self._fail(judge(None, read_facts(stray)))
+        else:
+            self.skipped += 1
+
+    # --- chunks ---------------------------------------------------------------
+
+    def _read_chunk(self, chunk: ChatChunk, size: int, chunks: list[ChatChunk]) -> None:
+        """
+        Put one chunk right, in place, and give what of it is for now.
+
+        :param size: of the event, in bytes.
+        """
+        tells_usage = self._take_usage(chunk)
+        told = chunk.get("choices")
+        if not isinstance(told, list):
+            told = []
+        kept: list[dict[str, Any]] = []
+        goes_out = False
+        released: list[ChatChunk] = []
+        chunk["choices"] = kept
+        for place, choice in enumerate(told):
+            if not isinstance(choice, dict):
+                continue
+            error = judge_choice(choice)
+            if error is not None:
+                self._fail(error)
+                return
+            if type(choice.get("index")) is not int:
+                choice["index"] = place
+            state = self._choice(choice["index"])
+            if state is None:
+                return
+            says = self._read_delta(choice, chunk, state)
+            reason = choice.get("finish_reason")
+            if reason:
+                self._hold_finish(choice, chunk, state, released, size=0 if says else size)
+                goes_out = True
+            if self.ended:
+                return
+            choice["finish_reason"] = None
+            if not state.role_told:
+                state.role_told = True
+                choice["delta"] = {"role": "assistant", **choice["delta"]}
+            elif not says and (reason or (tells_usage and _is_bare(choice))):
+                # It stands with the finish reason, or has come along with the usage only.
+                continue
+            kept.append(choice)
+        if tells_usage:
+            self._usage_frame = _identity(chunk) if kept or goes_out else chunk
+        if kept or (not told and not tells_usage and len(chunk) > 1):
+            chunks.append(chunk)
+        chunks += released
+
+    def _take_usage(self, chunk: ChatChunk) -> bool:
+        """Take the usage out of a chunk; whether it told any."""
+        usage = find_usage(chunk)
+        chunk.pop("usage", None)
+        if usage is None:
+            return False
+        self.usage = usage
+        return True
+
+    def _choice(self, index: int) -> _Choice | None:
+        """Find what is known of a choice."""
+        state = self._choices.get(index)
+        if state is None:
+            if len(self._choices) >= max(self._expected, _MOST_CHOICES):
+                self._fail(UpstreamFailed("the upstream's answer has too many choices"))
+                return None
+            state = self._choices[index] = _Choice()
+        return state
+
+    def _read_delta(self, choice: dict[str, Any], chunk: ChatChunk, state: _Choice) -> bool:
+        """Put a choice's delta right, in place; whether it says something."""
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            delta = choice.pop("message", None)
+            choice["delta"] = delta = delta if isinstance(delta, dict) else {}
+        delta.pop("role", None)
+        if "tool_calls" in delta:
+            self._read_calls(delta, chunk, choice["index"], state)
+        if delta.get("function_call"):
+            state.called = state.called or "function_call"
+        if not says_something(delta):
+            return False
+        self.said = True
+        return True
+
+    def _hold_finish(
+        self,
+        choice: dict[str, Any],
+        chunk: ChatChunk,
+        state: _Choice,
+        released: list[ChatChunk],
+        *,
+        size: int,
+    ) -> None:
+        """
+        Keep a finish reason for the stream's end.
+
+        :param released: takes what was held with an earlier one.
+        :param size: of the event in bytes, if nothing is said beside the
+            reason, so that what stands with it (log probabilities, filter
+            results) belongs to it; else 0.
+        """
+        if size:
+            delta = {name: value for name, value in choice["delta"].items() if value}
+            held = {**choice, "delta": delta}
+            frame = chunk
+        else:
+            held = {"index": choice["index"], "delta": {}, "finish_reason": choice["finish_reason"]}
+            native = choice.pop("native_finish_reason", None)
+            if native is not None:
+                held["native_finish_reason"] = native
+            frame = _identity(chunk)
+        repair_finish(held, called=state.called)
+        if state.finish is not None:
+            (earlier,) = state.finish["choices"]
+            if held["finish_reason"] == "stop":
+                # The later word is not the more telling one (Together, recorded).
+                for name in ("finish_reason", "native_finish_reason"):
+                    if name in earlier:
+                        held[name] = earlier[name]
+            if state.finish_size:
+                # One finish reason is told; what stood with the other goes out without it.
+                earlier = {**earlier, "finish_reason": None}
+                earlier.pop("native_finish_reason", None)
+                released.append({**state.finish, "choices": [earlier]})
+        self._hold(size - state.finish_size)
+        state.finish = {**frame, "choices": [held]}
+        state.finish_size = size
+
+    def _hold(self, size: int) -> None:
+        """Count what is held back: no more than one event may be."""
+        self._held += size
+        if self._held > self._max_event_bytes:
+            self._fail(AnswerTooLarge("the upstream's answer has too much that must be held back"))
+
+    # --- tool calls -------------------------------------------------------------
+
+    def _read_calls(
+        self, delta: dict[str, Any], chunk: ChatChunk, index: int, state: _Choice
+    ) -> None:
+        """Put a delta's tool calls right, in place."""
+        told = delta.pop("tool_calls")
+        kept = []
+        if isinstance(told, dict):
+            told = [told]
+        for piece in told if isinstance(told, list) else []:
+            if isinstance(piece, dict) and self._read_call(piece, chunk, index, state):
+                kept.append(piece)
+        if kept:
+            delta["tool_calls"] = kept
+
+    def _read_call(
+        self, piece: dict[str, Any], chunk: ChatChunk, index: int, state: _Choice
+    ) -> bool:
+        """Put one piece of a tool call right, in place; whether it is for now."""
+        told_id = piece.pop("id", None)
+        identity = str(told_id) if isinstance(told_id, str | int) else ""
+        place = piece.get("index")
+        if type(place) is not int:
+            place = None
+        payload, field = find_payload(piece)
+        if payload is None and ("function" in piece or not piece.get("type")):
+            piece["function"] = payload = {}
+            field = "arguments"
+        name, text = "", ""
+        if payload is not None:
+            told_name = payload.get("name")
+            name = told_name if isinstance(told_name, str) else ""
+            text = repair_arguments(payload.get(field))
+        call = self._find_call(identity, place, name, text, state)
+        if call is None:
+            return False
+        state.called = "tool_calls"
+        if call.told:
+            piece.pop("type", None)
+            if payload is not None:
+                payload.pop("name", None)
+        elif payload is not None and not name:
+            call.held.append(text)
+            self._hold(len(text))
+            return False
+        else:
+            call.told = True
+            call.name = name
+            call.index = state.told
+            state.told += 1
+            piece["id"] = call.identity or made_call_id(chunk, index, call.index)
+            piece["type"] = piece.get("type") or ("custom" if field == "input" else "function")
+            self._hold(-sum(map(len, call.held)))
+            text = "".join([*call.held, text])
+            call.held = []
+        piece["index"] = call.index
+        if payload is not None:
+            payload[field] = text
+        if text or field != "arguments":
+            call.bare = False
+        return True
+
+    def _find_call(
+        self, identity: str, place: int | None, name: str, text: str, state: _Choice
+    ) -> _ToolCall | None:
+        """Find the call that a piece belongs to: by id, else by its index, else the last."""
+        call = state.by_id.get(identity)
+        if call is not None and call.told and name and _is_new(place, state):
+            # Some number each call 0: such an id names none.
+            call, identity = None, ""
+        if call is None:
+            call = state.calls[-1] if state.calls else None
+            if call is not None and place is not None and (call.placed or identity or name):
+                call = state.by_index.get(place)
+            if call is None or _begins(call, identity, place, name, text):
+                if len(state.calls) >= _MOST_CALLS:
+                    self._fail(UpstreamFailed("the upstream's answer has too many tool calls"))
+                    return None
+                call = _ToolCall(identity)
+                state.calls.append(call)
+            if identity and not state.by_id.get(identity):
+                call.identity = call.identity or identity
+                state.by_id[identity] = call
+        if place is not None and len(state.by_index) < _MOST_CALLS:
+            call.placed = True
+            state.by_index[place] = call
+        return call
+
+    # --- the end ----------------------------------------------------------------
+
+    def _end(self, chunks: list[ChatChunk]) -> None:
+        """The answer is whole: give the finish reasons, then the usage."""
+        states = self._choices.values()
+        if not self.said and all(state.finish is None for state in states):
+            self._fail(UpstreamFailed("the upstream's answer is empty"))
+            return
+        if any(call.held for state in states for call in state.calls):
+            self._fail(UpstreamFailed("the upstream's tool call has no name"))
+            return
+        self.ended = True
+        for index, state in sorted(self._choices.items()):
+            # ``[DONE]`` alone is a real end, but the client needs its finish reason.
+            finish = state.finish or {"choices": [{"index": index, "delta": {}}]}
+            repair_finish(finish["choices"][0], called=state.called)
+            bare = [call.index for call in state.calls if call.told and call.bare]
+            if bare:
+                calls = [{"index": call, "function": {"arguments": "{}"}} for call in bare]
+                choice = {"index": index, "delta": {"tool_calls": calls}, "finish_reason": None}
+                chunks.append({**_identity(finish), "choices": [choice]})
+            chunks.append(finish)
+        if self.usage is not None:
+            chunks.append({**self._usage_frame, "choices": [], "usage": self.usage})
+
+    def _fail(self, error: AIProxyError) -> None:
+        self.error = error
+        self.ended = True
+
+
+def _identity(chunk: ChatChunk) -> ChatChunk:
+    """Give what a chunk shares with its answer."""
+    return {name: chunk[name] for name in _IDENTITY if name in chunk}
+
+
+def _is_bare(choice: dict[str, Any]) -> bool:
+    """Whether nothing stands in a choice that says nothing."""
+    return not any(value for name, value in choice.items() if name not in ("index", "delta"))
+
+
+def _is_new(place: int | None, state: _Choice) -> bool:
+    return place is not None and place not in state.by_index
+
+
+def _begins(call: _ToolCall, identity: str, place: int | None, name: str, text: str) -> bool:
+    """
+    Whether a piece begins a call of its own, although another one is at its place.
+
+    :param call: the one at its place.
+    :param identity: of the piece, unknown so far.
+    """
+    if identity and call.identity:
+        # Arguments alone begin nothing: vLLM once made up a new id for each delta.
+        return bool(name) or not text
+    if not call.told or not name:
+        return False
+    return bool(identity) or place is None or name != call.name

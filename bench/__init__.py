@@ -1,0 +1,1 @@
+"""Speed, measured side by side in one run: what counts is the ratio, not the machine."""

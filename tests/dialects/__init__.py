@@ -1,0 +1,1 @@
+"""Tests of what providers and clients speak."""

@@ -1,0 +1,1 @@
+"""What recorded traffic has taught, as small samples of our own."""
