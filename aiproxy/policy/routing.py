@@ -1,0 +1,175 @@
+"""
+Which candidates can serve a request, in which order: a pure function.
+
+The plan of a request is the model and its fallbacks, or the members of a group
+(or of a size class) by priority and then their fallbacks, each once; a model
+with several tokens is a candidate for each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from difflib import get_close_matches
+
+from attrs import frozen
+
+from aiproxy.config.schema import Config, Model
+from aiproxy.config.secret import Secret
+from aiproxy.errors import InvalidRequest, ModelNotFound, ModelUnavailable
+
+__all__ = [
+    "SIZES",
+    "Candidate",
+    "configured_name",
+    "find_candidates",
+    "not_found",
+    "offered_names",
+]
+
+#: The virtual models of ``model_size``.
+SIZES = ("SMALL", "BIG")
+
+#: A name that a caller made up is repeated to him no longer than this.
+_SHOWN_CHARACTERS = 80
+
+
+@frozen
+class Candidate:
+    """
+    One model entry with one credential.
+
+    :param name: the configured name that answers; for a wildcard the concrete
+        name that was asked for.
+    """
+
+    model: Model
+    name: str
+    token: Secret | None = None
+
+    @property
+    def upstream_model(self) -> str:
+        """What the upstream calls the model."""
+        return self.model.upstream_name(self.name)
+
+
+def find_candidates(
+    config: Config,
+    requested: str,
+    turn: int = 0,
+    allowed: Callable[[str], bool] = lambda name: True,
+) -> tuple[Candidate, ...]:
+    """
+    Return the plan for a chat request: at least one candidate.
+
+    :param requested: the name in the caller's request.
+    :param turn: counts up with each request; a model's tokens rotate by it.
+    :param allowed: whether the caller may use a name; the others do not exist for him.
+    :raises ModelNotFound: nothing has this name.
+    :raises InvalidRequest: it is a model for images.
+    :raises ModelUnavailable: all that could serve it is off.
+    """
+    entries = list(_entries(config, requested)) if allowed(requested) else []
+    if not entries:
+        raise not_found(requested, filter(allowed, offered_names(config)))
+    chat = [(model, name) for model, name in entries if model.kind == "chat"]
+    if not chat:
+        raise InvalidRequest(
+            f"the model {_shown(requested)} makes images; it does not chat",
+            param="model",
+            code="model_not_supported",
+        )
+    candidates = tuple(
+        candidate
+        for model, name in chat
+        if model.disabled is None
+        for candidate in _with_tokens(model, name, turn)
+    )
+    if not candidates:
+        why = next(model.disabled for model, _ in chat if model.disabled is not None)
+        raise ModelUnavailable(
+            f"the model {_shown(requested)} is configured, but off: {why}", model=chat[0][0].name
+        )
+    return candidates
+
+
+def offered_names(config: Config) -> list[str]:
+    """Return what a client can ask for: models, groups, size classes; wildcards as written."""
+    sizes = {model.model_size for model in config.models}
+    return [
+        *(model.name for model in config.models),
+        *config.groups,
+        *(size for size in SIZES if size in sizes),
+    ]
+
+
+def configured_name(config: Config, requested: str) -> str | None:
+    """Return the name in the configuration that serves ``requested``: a wildcard's as written."""
+    if requested in config.groups or requested in SIZES:
+        return requested
+    model = config.find_model(requested)
+    return None if model is None else model.name
+
+
+def _entries(config: Config, requested: str) -> Iterator[tuple[Model, str]]:
+    """Yield each model entry once, with the name that it serves."""
+    seen: set[tuple[str, str]] = set()
+    first = _resolve(config, requested)
+    fallbacks = [
+        entry for model, _ in first for name in model.fallbacks for entry in _resolve(config, name)
+    ]
+    for model, name in (*first, *fallbacks):
+        if (model.name, name) not in seen:
+            seen.add((model.name, name))
+            yield model, name
+
+
+def _resolve(config: Config, requested: str) -> Sequence[tuple[Model, str]]:
+    """Return what one name stands for, best first."""
+    group = config.groups.get(requested)
+    if group is not None:
+        members = [entry for name in group.models for entry in _resolve_model(config, name)]
+        return sorted(members, key=lambda entry: entry[0].priority)
+    if requested in SIZES:
+        sized = [
+            (model, model.name)
+            for model in config.models
+            if model.model_size == requested and not model.wildcard
+        ]
+        return sorted(sized, key=lambda entry: entry[0].priority)
+    return list(_resolve_model(config, requested))
+
+
+def _resolve_model(config: Config, name: str) -> Iterator[tuple[Model, str]]:
+    model = config.find_model(name)
+    if model is not None and not name.endswith("/*"):
+        yield model, name
+
+
+def _with_tokens(model: Model, name: str, turn: int) -> Iterator[Candidate]:
+    tokens: Sequence[Secret | None] = model.tokens or (None,)
+    for place in range(len(tokens)):
+        yield Candidate(model, name, tokens[(turn + place) % len(tokens)])
+
+
+def not_found(requested: str, offered: Iterable[str]) -> ModelNotFound:
+    """Say that there is no such model, and which are nearest to it."""
+    message = f"there is no model {_shown(requested)}"
+    if requested.endswith("/*"):
+        return ModelNotFound(f"{message}: name one of its models", param="model")
+    return ModelNotFound(f"{message}{_nearest(requested, list(offered))}", param="model")
+
+
+def _nearest(requested: str, names: Sequence[str]) -> str:
+    by_lower = {name.lower(): name for name in reversed(names)}
+    close = get_close_matches(requested[:200].lower(), by_lower, n=3, cutoff=0.5)
+    if close:
+        return f"; did you mean {' or '.join(by_lower[name] for name in close)}?"
+    shown = ", ".join(names[:10])
+    more = ", …" if len(names) > 10 else ""
+    return f"; there are: {shown}{more}" if names else "; none is configured"
+
+
+def _shown(requested: str) -> str:
+    if len(requested) > _SHOWN_CHARACTERS:
+        requested = requested[:_SHOWN_CHARACTERS] + "…"
+    return repr(requested)

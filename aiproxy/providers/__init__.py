@@ -1,0 +1,1 @@
+"""Adapters: an endpoint, a dialect and credentials make a Deferred-returning provider."""

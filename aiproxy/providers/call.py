@@ -1,0 +1,48 @@
+"""What a provider is asked: one caller's request for one candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from aiproxy.dialects.shapes import ChatRequest
+from aiproxy.errors import AIProxyError
+from aiproxy.policy.routing import Candidate
+
+__all__ = ["Call", "name_source"]
+
+
+def _ignore() -> None:
+    """Nobody wants to know."""
+
+
+@frozen
+class Call:
+    """
+    One attempt.
+
+    :param id: the request id, also sent upstream.
+    :param request: the caller's request in the hub's JSON; never changed.
+    :param candidate: the model, its endpoint and its credential.
+    :param stream: whether the answer shall come as a stream.
+    :param connected: called when the connection to the upstream stands.
+    :param sent: called when the request's last byte was written.
+    """
+
+    id: str
+    request: ChatRequest
+    candidate: Candidate
+    stream: bool
+    connected: Callable[[], None] = _ignore
+    sent: Callable[[], None] = _ignore
+
+
+def name_source(error: AIProxyError, candidate: Candidate) -> None:
+    """Note in an error whose it is; an upstream that repeats our key is not repeated."""
+    error.provider = error.provider or candidate.model.provider
+    error.model = error.model or candidate.name
+    token = candidate.token
+    if token and token.reveal() in error.message:
+        error.message = error.message.replace(token.reveal(), "***")
+        error.args = (error.message,)

@@ -1,0 +1,1 @@
+"""Our HTTP face: routes, the guard before them, the answers they write."""

@@ -1,0 +1,45 @@
+"""Our HTTP face: every route, on Klein."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from klein import Klein
+from twisted.web.resource import IResource
+
+from aiproxy.dialects.openai_face import OpenAIFace
+from aiproxy.gateway.dispatch import Dispatcher
+from aiproxy.web.chat import ChatRoute
+from aiproxy.web.guard import Guard
+from aiproxy.web.health import HealthRoutes
+from aiproxy.web.models import ModelRoutes
+from aiproxy.web.routes import RoutesResource, declare
+
+__all__ = ["make_resource"]
+
+
+def make_resource(
+    dispatcher: Dispatcher, *, wall: Callable[[], float], unready: Callable[[], str | None]
+) -> IResource:
+    """
+    Make the resource that serves all routes.
+
+    :param wall: seconds since the epoch.
+    :param unready: says why no new client should come, if so.
+    """
+    app = Klein()
+    clients = Guard(lambda: dispatcher.plan.access, wall)
+    health = HealthRoutes(unready)
+    models = ModelRoutes(lambda: dispatcher.plan)
+    chat = ChatRoute(dispatcher, OpenAIFace())
+
+    declare(app, ["/v1/chat/completions", "/chat/completions", "/"], "POST", chat.chat, clients)
+    declare(app, ["/v1/models", "/models"], "GET", models.list_models, clients)
+    declare(
+        app, ["/v1/models/<path:model>", "/models/<path:model>"], "GET", models.show_model, clients
+    )
+    declare(app, ["/"], "GET", health.greet)
+    declare(app, ["/ping"], "GET", health.ping)
+    declare(app, ["/health", "/health/live"], "GET", health.live)
+    declare(app, ["/health/ready"], "GET", health.ready)
+    return RoutesResource(app)

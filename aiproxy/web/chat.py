@@ -1,0 +1,45 @@
+"""Chat completions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from aiproxy.dialects.face import Face
+from aiproxy.gateway.answer import PlainAnswer, Served
+from aiproxy.gateway.dispatch import ClientCall, Dispatcher
+from aiproxy.web.request import ClientRequest
+
+__all__ = ["ChatRoute"]
+
+
+@frozen
+class ChatRoute:
+    """
+    ``POST /v1/chat/completions``, and the like of another face.
+
+    :param face: what the client speaks.
+    """
+
+    dispatcher: Dispatcher
+    face: Face
+
+    async def chat(self, request: ClientRequest) -> None:
+        """Answer, plain or as a stream."""
+        call = ClientCall(request.id, self.face, request.principal, request.read_body())
+        answer = await self.dispatcher.chat(call)
+        headers = _write_headers(answer.served)
+        if isinstance(answer, PlainAnswer):
+            request.write_body(answer.body, "application/json", headers=headers)
+        else:
+            await answer.deliver(request.start_stream(headers))
+
+
+def _write_headers(served: Served) -> Mapping[str, str]:
+    return {
+        **served.headers,
+        "x-aiproxy-model": served.candidate.name,
+        "x-aiproxy-provider": served.candidate.model.provider,
+        "x-aiproxy-attempts": str(served.attempts),
+    }

@@ -1,0 +1,61 @@
+"""The models that a client can ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from attrs import frozen
+
+from aiproxy.gateway.plan import Plan
+from aiproxy.policy.routing import SIZES, not_found, offered_names
+from aiproxy.web.request import ClientRequest
+
+__all__ = ["ModelRoutes"]
+
+
+@frozen
+class ModelRoutes:
+    """
+    ``GET /v1/models`` and ``GET /v1/models/{id}``.
+
+    :param plan: gives the plan of now.
+    """
+
+    plan: Callable[[], Plan]
+
+    async def list_models(self, request: ClientRequest) -> None:
+        """List what this client may use."""
+        names = [name for name in self._names() if request.principal.may_use(name)]
+        models = [model for name in names for model in self._describe(name)]
+        request.write_json({"object": "list", "data": models})
+
+    async def show_model(self, request: ClientRequest) -> None:
+        """Show one; its id may hold slashes, escaped or not."""
+        name = request.found["model"]
+        allowed = request.principal.may_use
+        described = next(self._describe(name), None) if allowed(name) else None
+        if described is None:
+            raise not_found(name, filter(allowed, self._names()))
+        request.write_json(described)
+
+    def _names(self) -> list[str]:
+        return offered_names(self.plan().config)
+
+    def _describe(self, name: str) -> Iterator[dict[str, Any]]:
+        config = self.plan().config
+        model = config.find_model(name)
+        owner, window = "aiproxy", None
+        if model is not None:
+            owner, window = model.provider, model.context_window
+        elif name not in config.groups and not (name in SIZES and name in self._names()):
+            return
+        described: dict[str, Any] = {
+            "id": name,
+            "object": "model",
+            "created": 0,
+            "owned_by": owner,
+        }
+        if window is not None:
+            described["context_window"] = window
+        yield described

@@ -1,0 +1,32 @@
+"""Tests of :mod:`aiproxy.policy.access`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from aiproxy.config.schema import Key
+from aiproxy.config.secret import Secret
+from aiproxy.policy.access import Access, Principal
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class AccessTests(SynchronousTestCase):
+    """Who may come in."""
+
+    def test_identify(self) -> None:
+        """A token is its owner's until it expires; others are nobody's."""
+        key = Key("k", Secret("t2").digest, ("a/*",), expires=NOW + timedelta(1))
+        access = Access([Secret("t1")], [key])
+        self.assertEqual(access.identify("t1", NOW), Principal("AUTH_TOKEN"))
+        self.assertEqual(access.identify("t2", NOW), Principal("k", ("a/*",)))
+        self.assertIsNone(access.identify("t2", NOW + timedelta(1)))
+        self.assertIsNone(access.identify("t3", NOW))
+
+    def test_models(self) -> None:
+        """A name allows itself, a wildcard what begins like it."""
+        principal = Principal("k", ("a/*", "b"))
+        allowed = [name for name in ("a/x", "b", "b2", "c") if principal.may_use(name)]
+        self.assertEqual(allowed, ["a/x", "b"])

@@ -1,0 +1,112 @@
+"""Tests of :mod:`aiproxy.web.routes`."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.web.resource import Resource
+
+from aiproxy.interfaces import IReply
+from aiproxy.transport.http.stock import StockSite
+from tests.transport.http.clients import Client
+from tests.web.serving import TOKEN, ServingTestCase
+
+
+class RoutesTests(ServingTestCase):
+    """What no route is for."""
+
+    def test_nothing_there(self) -> None:
+        """Every other path is a 404 in the envelope."""
+        for path in (
+            "/v1/%FF",
+            "//",
+            "/v1//models",
+            "/v1/models/",
+            "/ping/",
+            "/nothing",
+            "/v1/chat",
+            "/V1/models",
+            "*",
+        ):
+            for method in ("GET", "POST", "DELETE"):
+                answer = self.ask_bare(method, path)
+                self.assertEqual((path, answer.status), (path, 404))
+                self.assertEqual(answer.error["code"], "not_found")
+
+    def test_wrong_method(self) -> None:
+        """A method that a path does not take is a 405 that names the others."""
+        for method, path, allowed in (
+            ("GET", "/v1/chat/completions", "POST"),
+            ("POST", "/v1/models", "GET, HEAD"),
+            ("OPTIONS", "/v1/models", "GET, HEAD"),
+            ("DELETE", "/", "GET, HEAD, POST"),
+        ):
+            answer = self.ask_bare(method, path)
+            self.assertEqual((answer.status, answer.headers["allow"]), (405, allowed))
+            self.assertEqual(answer.error["code"], "method_not_allowed")
+
+    def test_any_host(self) -> None:
+        """Whatever a client calls the host, the routes are the same."""
+        for host in ("\xff", "a..b", "x" * 100, ""):
+            self.client.send(f"GET /ping HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("latin-1"))
+            self.assertEqual(self.client.answer().body, b"OK")
+
+    def test_prefix(self) -> None:
+        """The routes may stand below a prefix, even one that looks like theirs."""
+        root, models = Resource(), Resource()
+        root.putChild(b"models", models)
+        models.putChild(b"ai", self.proxy.resource())
+        self.client = Client(StockSite(root, self.clock, max_request_bytes=1000), self.clock)
+        self.assertEqual(self.ask_bare("GET", "/models/ai/ping").body, b"OK")
+        shown = self.ask("GET", "/models/ai/v1/models/demo/echo")
+        self.assertEqual(shown.json["id"], "demo/echo")
+        self.assertEqual(self.ask_bare("GET", "/models/ai/nothing").status, 404)
+
+
+class FailingTests(ServingTestCase):
+    """What goes wrong inside."""
+
+    def test_internal(self) -> None:
+        """A bug is an enveloped 500 and a traceback in the log alone."""
+        for error in (ZeroDivisionError("secret"), CancelledError()):
+            self.provider.start_with = lambda call, error=error: fail(error)  # type: ignore[misc]
+            answer = self.chat()
+            self.assertEqual((answer.status, answer.error["code"]), (500, "internal_error"))
+            self.assertNotIn(b"secret", answer.body)
+            self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
+
+    def test_client_gone(self) -> None:
+        """A client that leaves cancels what was asked for it."""
+        cancelled: list[object] = []
+        waiting: Deferred[IReply] = Deferred(cancelled.append)
+        self.provider.start_with = lambda call: waiting
+        self.begin_chat()
+        self.client.leave()
+        self.assertEqual(cancelled, [waiting])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_client_gone_in_a_stream(self) -> None:
+        """So it does in the middle of a stream."""
+        reply = self.begin_stream()
+        reply.say("one")
+        self.client.leave()
+        self.assertEqual(reply.state, "stopped")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_client_stalls(self) -> None:
+        """A client that stops reading a stream is cut off in the end."""
+        reply = self.begin_stream()
+        reply.say("one")
+        self.client.channel.pauseProducing()
+        self.assertEqual(reply.state, "paused")
+        self.clock.advance(121)
+        self.assertTrue(self.client.transport.aborted)
+        self.assertEqual(reply.state, "stopped")
+
+
+class TokenTests(ServingTestCase):
+    """The token is the guard's alone."""
+
+    def test_not_told(self) -> None:
+        """No answer repeats it."""
+        for path in ("/v1/models", "/nothing", "/v1/models/none"):
+            self.assertNotIn(TOKEN.encode(), self.ask("GET", path).body)
