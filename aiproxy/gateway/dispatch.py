@@ -1,0 +1,369 @@
+"""
+One call, from the plan to the answer: ask one candidate after the other until
+one answers.
+
+Before the first byte for the client any failure may go to the next candidate;
+after it, :class:`~aiproxy.gateway.answer.StreamedAnswer` tells a cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import count
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger, LogLevel
+
+from aiproxy.config.schema import Server
+from aiproxy.dialects.dialect import StreamReader
+from aiproxy.dialects.face import Face
+from aiproxy.dialects.shapes import ChatRequest
+from aiproxy.dialects.whole_answer import WholeAnswerReader
+from aiproxy.errors import (
+    AIProxyError,
+    OurError,
+    ShuttingDown,
+    UpstreamAuthFailed,
+    UpstreamError,
+    UpstreamModelNotFound,
+    UpstreamOutOfCredit,
+    UpstreamRefused,
+)
+from aiproxy.gateway.answer import PlainAnswer, Served, StreamedAnswer
+from aiproxy.gateway.plan import Plan
+from aiproxy.gateway.running import RunningCalls
+from aiproxy.gateway.transcode import StreamTranscoder
+from aiproxy.gateway.usage import CallRecord, UsageLedger
+from aiproxy.gateway.watch import Watch
+from aiproxy.interfaces import IProvider, IReply
+from aiproxy.policy.access import Principal
+from aiproxy.policy.retry import final_error, may_try
+from aiproxy.policy.routing import Candidate, configured_name
+from aiproxy.providers.call import Call, name_source
+from aiproxy.providers.http import read_rate_limits
+from aiproxy.transport.collect import collect
+from aiproxy.transport.relay import ClientStalled, StreamRelay
+
+__all__ = ["ClientCall", "Dispatcher"]
+
+
+@define
+class ClientCall:
+    """
+    One caller's request.
+
+    :param id: the request's id.
+    :param face: what the caller speaks.
+    :param principal: who asks.
+    :param body: the request as it came.
+    """
+
+    id: str
+    face: Face
+    principal: Principal
+    body: bytes = field(repr=False)
+
+
+class Dispatcher:
+    """
+    Serves calls.
+
+    :param plan: whose attribute a reload replaces.
+    :param clock: for all timeouts.
+    :param wall: seconds since the epoch, for ``created``.
+    :param report: called with each call's record when it is over.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        plan: Plan,
+        clock: IReactorTime,
+        *,
+        wall: Callable[[], float],
+        report: Callable[[CallRecord], None] = lambda record: None,
+    ) -> None:
+        self.plan = plan
+        self.running = RunningCalls()
+        self.usage = UsageLedger()
+        self._clock = clock
+        self._wall = wall
+        self._report = report
+        self._turns = count()
+
+    async def chat(self, call: ClientCall) -> PlainAnswer | StreamedAnswer:
+        """
+        Answer a chat request.
+
+        Cancelling it closes the upstream's connection at once.
+
+        :raises AIProxyError: for the caller.
+        """
+        record = CallRecord(call.id, call.principal.name, self._clock.seconds())
+        try:
+            request = call.face.read_request(call.body)
+            record.stream = request.get("stream") is True
+            found = self.plan.find(request["model"], next(self._turns), call.principal)
+            record.model = configured_name(self.plan.config, request["model"])
+            chat = _Chat(call, request, found, self.plan.config.server, record, self._clock)
+            self.running.begin(chat.watch)
+        except AIProxyError as error:
+            self._finish(record, error)
+            raise
+        try:
+            answer = await chat.run(self._settled(chat), created=int(self._wall()))
+        except (CancelledError, Exception) as error:
+            self._settled(chat)(error)
+            raise
+        if isinstance(answer, PlainAnswer):
+            self._settled(chat)(None)
+        return answer
+
+    def _settled(self, chat: _Chat) -> Callable[[BaseException | None], None]:
+        def settled(error: BaseException | None) -> None:
+            chat.note_usage()
+            self.running.end(chat.watch)
+            self._finish(chat.record, error)
+
+        return settled
+
+    def _finish(self, record: CallRecord, error: BaseException | None) -> None:
+        record.ended = self._clock.seconds()
+        if isinstance(error, AIProxyError):
+            record.error = str(error.code)
+        elif isinstance(error, (CancelledError, ClientStalled)):
+            record.error = "client_left"
+        elif error is not None:
+            record.error = "internal_error"
+        self.usage.add(record)
+        self._report(record)
+
+
+class _Chat:
+    """One chat call, as it goes on."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        call: ClientCall,
+        request: ChatRequest,
+        found: Sequence[tuple[Candidate, IProvider]],
+        server: Server,
+        record: CallRecord,
+        clock: IReactorTime,
+    ) -> None:
+        self.record = record
+        self.watch = Watch(clock, found[0][0].model.timeouts.total)
+        self._call = call
+        self._request = request
+        self._found = found
+        self._server = server
+        self._clock = clock
+        self._reader: StreamReader | None = None
+
+    async def run(
+        self, ended: Callable[[BaseException | None], None], *, created: int
+    ) -> PlainAnswer | StreamedAnswer:
+        """
+        Ask until one answers.
+
+        :param ended: for :class:`StreamedAnswer`.
+        """
+        failures: list[AIProxyError] = []
+        left = list(self._found)
+        while left:
+            candidate, provider = left.pop(0)
+            attempt = _Attempt(self.watch, self._clock, candidate, last=not left)
+            self.record.attempts += 1
+            try:
+                if self.record.stream:
+                    return await self._stream(attempt, provider, created, ended)
+                return await self._plain(attempt, provider, created)
+            except AIProxyError as error:
+                if isinstance(error, ShuttingDown):
+                    raise
+                name_source(error, candidate)
+                failures.append(error)
+                self._tell_failure(candidate, error)
+                if self.watch.over is not None:
+                    break
+                # Each failure rules some out for good: what is too long stays so.
+                left = [
+                    (other, its_provider)
+                    for other, its_provider in left
+                    if may_try(other.model, error, candidate.model)
+                ]
+        raise _exhausted(failures)
+
+    async def _plain(self, attempt: _Attempt, provider: IProvider, created: int) -> PlainAnswer:
+        attempt.begin_plain()
+        reply = await self.watch.wait(provider.start(self._make_call(attempt)))
+        attempt.headers_came()
+        body = await self.watch.wait(collect(reply, self._server.max_response_bytes))
+        answer = reply.dialect.read_reply(body)
+        served = self._served(attempt, reply)
+        self.record.read_usage(answer.get("usage"))
+        written = self._call.face.write_answer(
+            answer, identity=self._identity, created=created, model=attempt.candidate.name
+        )
+        return PlainAnswer(served, written)
+
+    async def _stream(
+        self,
+        attempt: _Attempt,
+        provider: IProvider,
+        created: int,
+        ended: Callable[[BaseException | None], None],
+    ) -> StreamedAnswer:
+        reasoning = attempt.candidate.model.reasoning or _asks_for_thought(self._request)
+        attempt.begin_stream(reasoning=reasoning)
+        reply = await self.watch.wait(provider.start(self._make_call(attempt)))
+        attempt.headers_came()
+        self._reader = reader = self._make_reader(reply)
+        writer = self._call.face.stream_writer(
+            self._request, identity=self._identity, created=created, model=attempt.candidate.name
+        )
+        timeouts = attempt.candidate.model.timeouts
+        transcoder = StreamTranscoder(reader, writer, timeouts, reasoning=reasoning)
+        relay = StreamRelay(transcoder, self._clock)
+        reply.deliver(relay)
+        await self.watch.wait(relay.started)
+        self.watch.bound(None, "")
+        self.record.first_token = self._clock.seconds()
+        return StreamedAnswer(self._served(attempt, reply), relay, writer, self.watch, ended)
+
+    def note_usage(self) -> None:
+        """Note what a stream told of its usage."""
+        if self._reader is not None:
+            self.record.read_usage(self._reader.usage)
+
+    @property
+    def _identity(self) -> str:
+        return f"chatcmpl-{self._call.id}"
+
+    def _make_call(self, attempt: _Attempt) -> Call:
+        return Call(
+            id=self._call.id,
+            request=self._request,
+            candidate=attempt.candidate,
+            stream=self.record.stream,
+            connected=attempt.connected,
+            sent=attempt.sent,
+        )
+
+    def _make_reader(self, reply: IReply) -> StreamReader:
+        if not reply.streamed:
+            return WholeAnswerReader(
+                reply.dialect.read_reply, limit_bytes=self._server.max_response_bytes
+            )
+        return reply.dialect.stream_reader(
+            choices=self._request.get("n") or 1, max_event_bytes=self._server.max_event_bytes
+        )
+
+    def _served(self, attempt: _Attempt, reply: IReply) -> Served:
+        model = attempt.candidate.model
+        self.record.served_by, self.record.provider = model.name, model.provider
+        return Served(attempt.candidate, self.record.attempts, read_rate_limits(reply.headers))
+
+    def _tell_failure(self, candidate: Candidate, error: AIProxyError) -> None:
+        # A provider's own words may hold the prompt: they are the caller's alone.
+        level = LogLevel.error if isinstance(error, _OURS) else LogLevel.warn
+        self._log.emit(
+            level,
+            "{model} of {provider} failed: {error_type} {code} (status {upstream_status},"
+            " key {key}, request {id})",
+            model=candidate.model.name,
+            provider=candidate.model.provider,
+            error_type=type(error).__name__,
+            code=error.code,
+            upstream_status=getattr(error, "upstream_status", None),
+            key=candidate.token.fingerprint if candidate.token else "none",
+            id=self._call.id,
+        )
+
+
+class _Attempt:
+    """
+    One candidate's turn, with the times of its phases.
+
+    They exist to go on to the next candidate, so the last one has none but the
+    whole call's.
+    """
+
+    def __init__(
+        self, watch: Watch, clock: IReactorTime, candidate: Candidate, *, last: bool
+    ) -> None:
+        self.candidate = candidate
+        self._watch = watch
+        self._clock = clock
+        self._last = last
+        self._timeouts = candidate.model.timeouts
+        self._sent: float | None = None
+        self._headers = self._first_token = 0.0
+        self._whole_due: float | None = None
+
+    def begin_plain(self) -> None:
+        """A whole answer is asked for."""
+        self._whole_due = self._clock.seconds() + self._timeouts.attempt
+        self._bound(
+            min(self._timeouts.connect, self._timeouts.attempt), "the provider was not reached"
+        )
+
+    def begin_stream(self, *, reasoning: bool) -> None:
+        """A stream is asked for."""
+        timeouts = self._timeouts
+        self._headers = timeouts.reasoning if reasoning else timeouts.headers
+        self._first_token = timeouts.reasoning if reasoning else timeouts.first_token
+        self._bound(timeouts.connect, "the provider was not reached")
+
+    def connected(self) -> None:
+        """The connection stands."""
+        if self._whole_due is not None:
+            self._bound(
+                self._whole_due - self._clock.seconds(), "the provider's answer did not come"
+            )
+        else:
+            self._bound(self._headers, "the provider did not take the request and answer")
+
+    def sent(self) -> None:
+        """The request's last byte was written."""
+        if self._whole_due is None:
+            self._sent = self._clock.seconds()
+            if self._headers <= self._first_token:
+                self._bound(self._headers, "the provider's headers did not come")
+            else:
+                self._bound(self._first_token, "the provider's first token did not come")
+
+    def headers_came(self) -> None:
+        """The answer begins, whether or not the provider told the phases before."""
+        if self._whole_due is not None:
+            self.connected()
+            return
+        since = self._clock.seconds() if self._sent is None else self._sent
+        left = since + self._first_token - self._clock.seconds()
+        self._bound(left, "the provider's first token did not come")
+
+    def _bound(self, seconds: float, what: str) -> None:
+        self._watch.bound(None if self._last else max(0.0, seconds), what)
+
+
+_OURS = (UpstreamAuthFailed, UpstreamModelNotFound, UpstreamOutOfCredit, OurError)
+
+
+def _asks_for_thought(request: ChatRequest) -> bool:
+    """Whether a model may think for long before it says a word."""
+    effort = request.get("reasoning_effort")
+    if effort is not None and effort != "none":
+        return True
+    return bool(request.get("reasoning") or request.get("tools") or request.get("functions"))
+
+
+def _exhausted(failures: Sequence[AIProxyError]) -> AIProxyError:
+    error = final_error(failures)
+    if isinstance(error, UpstreamError) and not isinstance(error, UpstreamRefused):
+        error.exhausted = True
+    return error

@@ -1,0 +1,56 @@
+"""The configuration, compiled: what is swapped as a whole when it is reloaded."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from aiproxy.config.schema import Config
+from aiproxy.errors import ModelUnavailable
+from aiproxy.interfaces import IProvider
+from aiproxy.policy.access import Access, Principal
+from aiproxy.policy.routing import Candidate, find_candidates
+from aiproxy.providers.registry import ProviderRegistry
+
+__all__ = ["Plan"]
+
+
+@frozen
+class Plan:
+    """
+    Routes, adapters and credentials of one configuration.
+
+    Each request keeps the one it began with.
+    """
+
+    config: Config
+    access: Access
+    providers: ProviderRegistry
+
+    def find(
+        self, requested: str, turn: int, principal: Principal
+    ) -> list[tuple[Candidate, IProvider]]:
+        """
+        Return who can serve a chat request, in order, with the adapter of each.
+
+        :raises AIProxyError: as :func:`aiproxy.policy.routing.find_candidates`.
+        """
+        candidates = find_candidates(self.config, requested, turn, principal.may_use)
+        found = [
+            (candidate, provider)
+            for candidate in candidates
+            if (provider := self.providers.find(candidate.model)) is not None
+        ]
+        if not found:
+            model = candidates[0].model
+            raise ModelUnavailable(
+                f"{model.provider_type} is not served by this version", model=model.name
+            )
+        return found
+
+    @property
+    def can_serve(self) -> bool:
+        """Whether there is any model that can be called."""
+        return any(
+            model.disabled is None and self.providers.find(model) is not None
+            for model in self.config.models
+        )

@@ -1,0 +1,443 @@
+"""Tests of :mod:`aiproxy.gateway`: calls from the plan to the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from aiproxy import errors
+from aiproxy.config.schema import Config, Group, Model, Timeouts
+from aiproxy.config.secret import Secret
+from aiproxy.dialects.openai_face import OpenAIFace
+from aiproxy.gateway.answer import PlainAnswer, StreamedAnswer
+from aiproxy.gateway.dispatch import ClientCall, Dispatcher
+from aiproxy.gateway.plan import Plan
+from aiproxy.gateway.usage import CallRecord, Tokens
+from aiproxy.policy.access import Access, Principal
+from aiproxy.providers.registry import ProviderRegistry
+from aiproxy.testing import ScriptedProvider, ScriptedReply, chat_answer, chat_stream
+from aiproxy.transport.client import UpstreamClient
+from aiproxy.wire.json import dumps, loads
+
+TIMEOUTS = Timeouts(connect=1, headers=8, first_token=5, idle=15, reasoning=20, attempt=6, total=60)
+
+
+ME = Principal("me")
+
+
+def model(name: str, **more: Any) -> Model:
+    """Make a model of the scripted provider."""
+    settings = {"timeouts": TIMEOUTS, "upstream_model": name, **more}
+    return Model(name, "scripted", "openai", "openai", **settings)
+
+
+class DispatchTestCase(SynchronousTestCase):
+    """A dispatcher over a scripted provider, with models ``a``, ``b`` and their group ``g``."""
+
+    models: tuple[Model, ...] = (model("a"), model("b"))
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.records: list[CallRecord] = []
+        self.use(ScriptedProvider())
+
+    def use(self, provider: ScriptedProvider, *models: Model) -> None:
+        """Ask this provider from now on."""
+        self.provider = provider
+        chosen = models or self.models
+        config = Config(models=chosen, groups={"g": Group(tuple(model.name for model in chosen))})
+        registry = ProviderRegistry(
+            UpstreamClient(MemoryReactorClock()), self.clock, {"scripted": provider}
+        )
+        self.dispatcher = Dispatcher(
+            Plan(config, Access(()), registry),
+            self.clock,
+            wall=lambda: 1_700_000_000.5,
+            report=self.records.append,
+        )
+
+    def chat(
+        self, name: str = "g", principal: Principal = ME, **more: Any
+    ) -> Deferred[PlainAnswer | StreamedAnswer]:
+        """Begin a call."""
+        messages = [{"role": "user", "content": "Hi"}]
+        body = dumps({"model": name, "messages": messages, **more})
+        asked = self.dispatcher.chat(ClientCall("r1", OpenAIFace(), principal, body))
+        return Deferred.fromCoroutine(asked)
+
+    def plain(self, asked: Deferred[PlainAnswer | StreamedAnswer]) -> PlainAnswer:
+        """Return the whole answer that there is."""
+        answer = self.successResultOf(asked)
+        assert isinstance(answer, PlainAnswer)
+        return answer
+
+    def deliver(
+        self, asked: Deferred[PlainAnswer | StreamedAnswer], client: StringTransport
+    ) -> Deferred[None]:
+        """Deliver the streamed answer that there is."""
+        answer = self.successResultOf(asked)
+        assert isinstance(answer, StreamedAnswer)
+        delivery: Coroutine[Deferred[Any], Any, None] = answer.deliver(client)
+        return Deferred.fromCoroutine(delivery)
+
+    def assert_over(self, attempts: int, error: str | None) -> CallRecord:
+        """One record, nothing runs, no timer is left."""
+        [record] = self.records
+        self.assertEqual((record.attempts, record.error), (attempts, error))
+        self.assertEqual(len(self.dispatcher.running), 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertIsNotNone(record.ended)
+        return record
+
+
+class PlainTests(DispatchTestCase):
+    """Whole answers."""
+
+    def test_success(self) -> None:
+        """The first candidate's answer, under the model's configured name."""
+        usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+        headers = {"x-ratelimit-limit": "5", "server": "x"}
+        self.use(ScriptedProvider(ScriptedReply.whole(chat_answer("Ho", usage), headers=headers)))
+        answer = self.plain(self.chat())
+        body = loads(answer.body)
+        self.assertEqual((body["model"], body["id"]), ("a", "chatcmpl-r1"))
+        self.assertEqual(body["created"], 1_700_000_000)
+        self.assertEqual(answer.served.headers, {"x-ratelimit-limit": "5"})
+        record = self.assert_over(1, None)
+        self.assertEqual((record.model, record.served_by, record.key), ("g", "a", "me"))
+        self.assertEqual(self.dispatcher.usage.by_model, {"a": Tokens(3, 4)})
+
+    def test_failover(self) -> None:
+        """What is an upstream's own trouble goes to the next candidate, once."""
+        for error in (
+            errors.UpstreamFailed("500"),
+            errors.UpstreamRateLimited("429", retry_after=3),
+            errors.UpstreamOutOfCredit("402"),
+            errors.UpstreamAuthFailed("401"),
+            errors.UpstreamModelNotFound("404"),
+            errors.ConnectFailed("refused"),
+            errors.UpstreamTimeout("late"),
+            errors.StreamCut("cut"),
+            errors.ContextTooLong("too long"),
+        ):
+            self.records.clear()
+            self.use(ScriptedProvider(error, ScriptedReply.whole(chat_answer("Ho"))))
+            answer = self.plain(self.chat())
+            self.assertEqual((answer.served.candidate.name, answer.served.attempts), ("b", 2))
+            self.assert_over(2, None)
+
+    def test_final(self) -> None:
+        """The caller's mistakes, refusals and our own faults are not rerouted."""
+        for error in (
+            errors.UpstreamRefused("400"),
+            errors.ContentRefused("policy"),
+            errors.AnswerTooLarge("large"),
+            errors.InternalError("bug"),
+        ):
+            self.records.clear()
+            self.use(ScriptedProvider(error))
+            failure = self.failureResultOf(self.chat(), type(error))
+            self.assertIs(failure.value, error)
+            self.assertEqual((error.provider, error.model), ("scripted", "a"))
+            self.assert_over(1, str(error.code))
+
+    def test_bad_bodies(self) -> None:
+        """A body that is no answer is a failed attempt."""
+        pages = (b"<html>", b"", b'{"error": {"message": "x"}}')
+        self.use(ScriptedProvider(*(ScriptedReply.whole(page) for page in pages)))
+        error = self.failureResultOf(self.chat(), errors.UpstreamFailed).value
+        self.assertTrue(error.exhausted)
+        self.assert_over(2, "upstream_error")
+
+    def test_context(self) -> None:
+        """Too long a conversation never goes to a model without more room, whatever comes after."""
+        too_long, failed = errors.ContextTooLong("too long"), errors.UpstreamFailed("500")
+        self.use(
+            ScriptedProvider(too_long, failed),
+            model("a", context_window=10, tokens=(Secret("k1"), Secret("k2"))),
+            model("small", context_window=5),
+            model("large", context_window=20),
+            model("same", context_window=10),
+        )
+        self.failureResultOf(self.chat(), errors.UpstreamFailed)
+        asked = [call.call.candidate.name for call in self.provider.calls]
+        self.assertEqual(asked, ["a", "large"])
+
+    def test_context_nowhere(self) -> None:
+        """Without more room anywhere the caller gets the provider's words."""
+        self.use(ScriptedProvider(errors.ContextTooLong("too long")), model("a"))
+        error = self.failureResultOf(self.chat(), errors.ContextTooLong).value
+        self.assertEqual((error.message, error.status, error.exhausted), ("too long", 400, False))
+
+    def test_all_hold_back(self) -> None:
+        """If all hold us back the caller learns when the first is free."""
+        self.use(
+            ScriptedProvider(
+                errors.UpstreamRateLimited("x", retry_after=3),
+                errors.UpstreamRateLimited("y", retry_after=9),
+            )
+        )
+        error = self.failureResultOf(self.chat(), errors.UpstreamRateLimited).value
+        self.assertEqual((error.retry_after, error.exhausted), (3, True))
+
+    def test_key_not_repeated(self) -> None:
+        """An upstream that repeats our key in an error is not repeated."""
+        error = errors.UpstreamFailed("bad header sk-secret!")
+        self.use(ScriptedProvider(error), model("a", tokens=(Secret("sk-secret"),)))
+        failure = self.failureResultOf(self.chat(), errors.UpstreamFailed)
+        self.assertEqual(str(failure.value), "bad header ***!")
+
+    def test_tokens_rotate(self) -> None:
+        """Each request begins with the next of a model's tokens."""
+        self.use(ScriptedProvider(), model("a", tokens=(Secret("k1"), Secret("k2"))))
+        for _ in range(3):
+            self.chat("a")
+        tokens = [call.call.candidate.token for call in self.provider.calls]
+        self.assertEqual(tokens, [Secret("k1"), Secret("k2"), Secret("k1")])
+
+    def test_key_restricted(self) -> None:
+        """A model that the key may not use does not exist for it; that is recorded too."""
+        self.failureResultOf(self.chat("b", Principal("k", ("a",))), errors.ModelNotFound)
+        self.assert_over(0, "model_not_found")
+
+    def test_bad_request(self) -> None:
+        """A request that cannot be read is recorded."""
+        self.failureResultOf(self.chat("a", n=0), errors.InvalidRequest)
+        self.assert_over(0, "invalid_type")
+
+    def test_timeouts(self) -> None:
+        """A plain attempt is bounded by connect, then by attempt; the last only by total."""
+        asked = self.chat()
+        self.clock.advance(1)
+        self.assertTrue(self.provider.calls[0].cancelled)
+        self.clock.advance(58)
+        self.assertNoResult(asked)
+        self.clock.advance(1)
+        self.failureResultOf(asked, errors.UpstreamTimeout)
+        self.assertTrue(self.provider.calls[1].cancelled)
+        self.assert_over(2, "upstream_timeout")
+
+    def test_attempt(self) -> None:
+        """The attempt's time runs from its start to the body's last byte."""
+        self.chat()
+        first = self.provider.calls[0]
+        first.connect()
+        first.take()
+        self.clock.advance(5)
+        reply = first.answer()
+        self.assertTrue(reply.delivered)
+        self.clock.advance(1)
+        self.assertTrue(reply.stopped)
+        self.assertEqual(len(self.provider.calls), 2)
+
+    def test_phases_not_told(self) -> None:
+        """A provider that tells no phases has the whole attempt's time once its headers came."""
+        self.chat()
+        reply = self.provider.calls[0].answer()
+        self.clock.advance(5)
+        self.assertFalse(reply.stopped)
+        self.clock.advance(1)
+        self.assertTrue(reply.stopped)
+
+    def test_cancel(self) -> None:
+        """A client that leaves closes the upstream, before the headers and after."""
+        asked = self.chat()
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+        self.assertTrue(self.provider.calls[0].cancelled)
+        self.assert_over(1, "client_left")
+        self.records.clear()
+        asked = self.chat()
+        reply = self.provider.calls[1].answer()
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+        self.assertTrue(reply.stopped)
+        self.assert_over(1, "client_left")
+
+    def test_bug(self) -> None:
+        """A provider that breaks its promise is an internal error in the record."""
+        asked = self.chat()
+        self.provider.calls[0].result.errback(ValueError("bug"))
+        self.failureResultOf(asked, ValueError)
+        self.assert_over(1, "internal_error")
+
+    def test_stop(self) -> None:
+        """A stop takes no more calls, waits for the running ones and can end them."""
+        asked = self.chat()
+        idle = self.dispatcher.running.close()
+        self.assertIs(self.dispatcher.running.close(), idle)
+        self.assertNoResult(idle)
+        self.dispatcher.running.interrupt()
+        self.dispatcher.running.interrupt()
+        error = self.failureResultOf(asked, errors.ShuttingDown).value
+        self.assertIsNone(error.provider)
+        self.successResultOf(idle)
+        self.assert_over(1, "shutting_down")
+        self.records.clear()
+        self.failureResultOf(self.chat(), errors.ShuttingDown)
+        self.assert_over(0, "shutting_down")
+        self.successResultOf(self.dispatcher.running.close())
+
+
+class StreamTests(DispatchTestCase):
+    """Streamed answers."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.client = StringTransport()
+
+    def test_success(self) -> None:
+        """The stream, with its usage recorded and the end told."""
+        asked = self.chat(stream=True)
+        reply = self.provider.calls[0].answer()
+        self.clock.advance(2)
+        reply.send(*chat_stream("Hel", "lo"))
+        done = self.deliver(asked, self.client)
+        reply.finish()
+        self.successResultOf(done)
+        self.assertTrue(self.client.value().endswith(b"data: [DONE]\n\n"))
+        record = self.assert_over(1, None)
+        self.assertEqual((record.first_token, record.tokens), (2, Tokens(1, 1)))
+
+    def test_whole_answer(self) -> None:
+        """An upstream that does not stream is told as a stream."""
+        self.use(ScriptedProvider(ScriptedReply.whole(chat_answer("Hello"))))
+        self.successResultOf(self.deliver(self.chat(stream=True), self.client))
+        self.assertIn(b'"content":"Hello"', self.client.value())
+        self.assert_over(1, None)
+
+    def test_failover(self) -> None:
+        """A cut before the first content goes to the next candidate."""
+        asked = self.chat(stream=True)
+        self.provider.calls[0].answer().cut()
+        self.provider.calls[1].answer().send(*chat_stream("Hi"))
+        self.successResultOf(self.deliver(asked, self.client))
+        self.clock.advance(1)
+        self.assert_over(2, None)
+
+    def test_cut(self) -> None:
+        """A cut after it is told as an event, without an end."""
+        asked = self.chat(stream=True)
+        reply = self.provider.calls[0].answer()
+        reply.send(chat_stream("Hi")[0])
+        done = self.deliver(asked, self.client)
+        reply.cut()
+        self.successResultOf(done)
+        self.assertIn(b'"code":"stream_cut"', self.client.value())
+        self.assertNotIn(b"[DONE]", self.client.value())
+        self.assert_over(1, "stream_cut")
+
+    def phase(self, *steps: str, **more: Any) -> float:
+        """Return when the first candidate is given up after it has done these steps."""
+        asked = self.chat(stream=True, **more)
+        # What is left of it when a later one has used up the clock is not looked at.
+        asked.addErrback(lambda failure: failure.trap(CancelledError, errors.UpstreamTimeout))
+        self.addCleanup(asked.cancel)
+        call = self.provider.calls[0]
+        for step in steps:
+            getattr(call, step)()
+        for second in range(1, 60):
+            self.clock.advance(1)
+            if len(self.provider.calls) > 1:
+                given_up = call.reply.stopped if call.reply else call.cancelled
+                self.assertTrue(given_up)
+                return second
+        return 60
+
+    def test_connect(self) -> None:
+        """A connection that does not stand is given up after ``connect``."""
+        self.assertEqual(self.phase(), 1)
+
+    def test_request_not_taken(self) -> None:
+        """A request that is not taken is given up after ``headers``."""
+        self.assertEqual(self.phase("connect"), 8)
+
+    def test_headers(self) -> None:
+        """The first token's time runs from the last byte written, before the headers too."""
+        self.assertEqual(self.phase("connect", "take"), 5)
+
+    def test_headers_sooner(self) -> None:
+        """The headers' time counts where it is the shorter one."""
+        times = Timeouts(connect=1, headers=2, first_token=5, total=60)
+        self.use(self.provider, model("a", timeouts=times), model("b"))
+        self.assertEqual(self.phase("connect", "take"), 2)
+
+    def test_first_token(self) -> None:
+        """Headers without content are given up after ``first_token``."""
+        self.assertEqual(self.phase("connect", "take", "answer"), 5)
+
+    def test_reasoning(self) -> None:
+        """What may think for long has the time of ``reasoning``."""
+        for more in (
+            {"reasoning_effort": "low"},
+            {"tools": [{"type": "function"}]},
+            {"reasoning": {"max_tokens": 5}},
+        ):
+            self.use(ScriptedProvider())
+            self.assertEqual(self.phase("connect", "take", **more), 20)
+        self.use(ScriptedProvider())
+        self.assertEqual(self.phase("connect", "take", reasoning_effort="none"), 5)
+
+    def test_total(self) -> None:
+        """The total time ends a stream that runs, with an error event."""
+        asked = self.chat(stream=True)
+        reply = self.provider.calls[0].answer()
+        reply.send(chat_stream("Hi")[0])
+        done = self.deliver(asked, self.client)
+        for _ in range(6):
+            self.clock.advance(10)
+            reply.send(chat_stream("Hi")[0])
+        self.successResultOf(done)
+        self.assertIn(b'"code":"upstream_timeout"', self.client.value())
+        self.assertTrue(reply.stopped)
+        self.assert_over(1, "upstream_timeout")
+
+    def test_cancel(self) -> None:
+        """A client that leaves closes the upstream in every phase."""
+        for steps in ((), ("connect",), ("connect", "take"), ("connect", "take", "answer")):
+            self.records.clear()
+            self.use(ScriptedProvider())
+            asked = self.chat(stream=True)
+            call = self.provider.calls[0]
+            for step in steps:
+                getattr(call, step)()
+            asked.cancel()
+            self.failureResultOf(asked, CancelledError)
+            self.assertTrue(call.reply.stopped if call.reply else call.cancelled)
+            self.assert_over(1, "client_left")
+
+    def test_cancel_delivery(self) -> None:
+        """A client that leaves within the stream does so too; what was told of usage counts."""
+        asked = self.chat(stream=True)
+        reply = self.provider.calls[0].answer()
+        reply.send(*chat_stream("Hi")[:2])
+        done = self.deliver(asked, self.client)
+        done.cancel()
+        self.failureResultOf(done, CancelledError)
+        self.assertTrue(reply.stopped)
+        self.assertEqual(self.assert_over(1, "client_left").tokens, Tokens(1, 1))
+
+    def test_interrupt(self) -> None:
+        """A stop can end a stream that runs, or one that is yet to be delivered."""
+        for deliver_first in (True, False):
+            self.records.clear()
+            self.use(ScriptedProvider())
+            client = StringTransport()
+            asked = self.chat(stream=True)
+            reply = self.provider.calls[0].answer()
+            reply.send(chat_stream("Hi")[0])
+            if deliver_first:
+                done = self.deliver(asked, client)
+                self.dispatcher.running.interrupt()
+            else:
+                self.dispatcher.running.interrupt()
+                done = self.deliver(asked, client)
+            self.successResultOf(done)
+            self.assertIn(b'"code":"shutting_down"', client.value())
+            self.assertTrue(reply.stopped)
+            self.assert_over(1, "shutting_down")
