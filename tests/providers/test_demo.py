@@ -17,13 +17,14 @@ from tests.transport.upstreams import RecordingConsumer
 class DemoTests(SynchronousTestCase):
     """The demo's stream."""
 
-    def start(self, content: object) -> IReply:
+    def start(self, content: object, *, stream: bool = True) -> IReply:
         self.clock = Clock()
         provider = DemoProvider(self.clock)
         self.assertTrue(verifyObject(IProvider, provider))
         candidate = Candidate(Model("demo", "demo", "demo", "demo", "demo"), "demo")
-        request = {"messages": [{"role": "user", "content": content}]}
-        reply = self.successResultOf(provider.start(Call("r", request, candidate, True)))
+        messages = [{"role": "user", "content": content}, {"role": "assistant", "content": "no"}]
+        call = Call("r", {"messages": messages}, candidate, stream)
+        reply = self.successResultOf(provider.start(call))
         self.assertTrue(verifyObject(IReply, reply))
         return reply
 
@@ -34,7 +35,7 @@ class DemoTests(SynchronousTestCase):
         self.clock.pump([0, *[0.04] * 5])
         self.assertIn(b'"a  "', consumer.data)
         self.assertIn(b'"b\\n"', consumer.data)
-        self.assertIn(b'"prompt_tokens":2', consumer.data)
+        self.assertIn(b'"prompt_tokens":3', consumer.data)
         self.assertEqual(consumer.ends, ["finished"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -54,3 +55,46 @@ class DemoTests(SynchronousTestCase):
         self.start("a").deliver(consumer)
         self.clock.pump([0, 0.04, 0.04])
         self.assertEqual((len(consumer.pieces), consumer.ends), (1, []))
+
+    def test_plain(self) -> None:
+        """A plain answer comes whole."""
+        consumer = RecordingConsumer()
+        reply = self.start(" two  words ", stream=False)
+        self.assertFalse(reply.streamed)
+        reply.deliver(consumer)
+        self.clock.advance(0)
+        answer = reply.dialect.read_reply(consumer.data)
+        self.assertEqual(answer["choices"][0]["message"]["content"], " two  words ")
+        self.assertEqual(consumer.ends, ["finished"])
+
+    def test_nothing_said(self) -> None:
+        """Where nothing was said there is an answer all the same."""
+        for content in ("", None, [], [{"type": "image_url"}, "x"]):
+            consumer = RecordingConsumer()
+            self.start(content).deliver(consumer)
+            self.clock.pump([0, 0.04])
+            self.assertIn(b"said nothing", consumer.data)
+
+    def test_no_user(self) -> None:
+        """So there is where no user has said anything."""
+        self.clock = Clock()
+        candidate = Candidate(Model("demo", "demo", "demo", "demo", "demo"), "demo")
+        request = {"messages": [{"role": "system", "content": "x"}]}
+        started = DemoProvider(self.clock).start(Call("r", request, candidate, False))
+        consumer = RecordingConsumer()
+        self.successResultOf(started).deliver(consumer)
+        self.clock.advance(0)
+        self.assertIn(b"said nothing", consumer.data)
+
+    def test_long(self) -> None:
+        """The longest stream takes four seconds, one event a word."""
+        consumer = RecordingConsumer()
+        self.start("word " * 1000).deliver(consumer)
+        self.clock.pump([0, *[0.04] * 100])
+        self.assertEqual(consumer.ends, ["finished"])
+        self.assertEqual(len(consumer.pieces), 1001)
+
+    def test_abandoned(self) -> None:
+        """Who wants nothing gets nothing."""
+        self.start("a").abandon()
+        self.assertEqual(self.clock.getDelayedCalls(), [])

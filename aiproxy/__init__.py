@@ -1,0 +1,14 @@
+"""
+A reactive AI proxy on Twisted: OpenAI's HTTP API in front of every provider.
+
+``Proxy`` and ``load_config`` are the face for embedders; ``errors`` is the
+tree of everything that can go wrong.  Importing this package installs no
+reactor and opens nothing.
+"""
+
+from aiproxy import errors
+from aiproxy.config.load import load_config
+from aiproxy.proxy import Proxy
+
+__version__ = "0.1.0"
+__all__ = ["Proxy", "__version__", "errors", "load_config"]

@@ -1,0 +1,96 @@
+"""The object graph from a configuration and a reactor: the face for embedders."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.web.resource import IResource
+
+from aiproxy.config.schema import Config
+from aiproxy.config.secret import Secret
+from aiproxy.gateway.dispatch import Dispatcher
+from aiproxy.gateway.plan import Plan
+from aiproxy.gateway.usage import CallRecord
+from aiproxy.interfaces import IProvider
+from aiproxy.policy.access import Access
+from aiproxy.providers.http import tls_settings
+from aiproxy.providers.registry import ProviderRegistry
+from aiproxy.service import ProxyService
+from aiproxy.transport.client import UpstreamClient
+
+__all__ = ["Proxy"]
+
+_NO_PROVIDERS: Mapping[str, IProvider] = {}
+
+
+class Proxy:
+    """
+    An AI proxy, ready to be served.  Making one opens nothing.
+
+    :param config: from :func:`aiproxy.load_config`.
+    :param reactor: what everything runs on: ``IReactorTCP``, ``IReactorTime``
+        and ``IReactorPluggableNameResolver`` in one.
+    :param providers: adapters of one's own, by the name of the provider in the
+        configuration.
+    :param report: called with the record of each call when it is over.
+    :param wall: seconds since the epoch.
+    :raises ConfigurationError: a certificate's file cannot be used.
+    :ivar access_token: the token that was made up where the configuration has
+        neither ``AUTH_TOKEN`` nor ``keys``: nobody comes in without one.
+    :ivar service: its timers and connections live and die with it; it stops
+        when the running calls are over.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        *,
+        providers: Mapping[str, IProvider] = _NO_PROVIDERS,
+        report: Callable[[CallRecord], None] = lambda record: None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.config = config
+        self.access_token: Secret | None = None
+        tokens = config.auth_tokens
+        if not config.requires_auth:
+            self.access_token = Secret(f"sk-aiproxy-{secrets.token_urlsafe(24)}")
+            tokens = (self.access_token,)
+        client = UpstreamClient(reactor)
+        for tls in {tls_settings(model) for model in config.models}:
+            client.load(tls)
+        plan = Plan(
+            config, Access(tokens, config.keys), ProviderRegistry(client, reactor, providers)
+        )
+        self._wall = wall
+        self._dispatcher = Dispatcher(plan, reactor, wall=wall, report=report)
+        self._resource: IResource | None = None
+        self.service = ProxyService(
+            reactor,
+            running=self._dispatcher.running,
+            client=client,
+            drain_timeout=config.server.drain_timeout,
+            shutdown_delay=config.server.shutdown_delay,
+        )
+
+    def resource(self) -> IResource:
+        """Return the resource of all routes; it can stand anywhere in a tree."""
+        if self._resource is None:
+            # Klein installs the default reactor when it is imported, and the
+            # embedder may not have chosen his own yet when he imports us.
+            from aiproxy.web.app import make_resource
+
+            self._resource = make_resource(
+                self._dispatcher, wall=self._wall, unready=self._why_unready
+            )
+        return self._resource
+
+    def _why_unready(self) -> str | None:
+        if self.service.draining:
+            return "the server is shutting down"
+        if not self._dispatcher.plan.can_serve:
+            return "there is no model that can be served"
+        return None

@@ -1,0 +1,185 @@
+"""The command ``aiproxy``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import StringIO
+from pathlib import Path
+from threading import Thread
+
+from aiproxy import __version__
+from aiproxy.cli import main
+from tests.config.loading import LoadingTestCase
+
+
+class ReadyHandler(BaseHTTPRequestHandler):
+    """Ready at its path and nowhere else."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/health/ready" else 503)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+class CommandTestCase(LoadingTestCase):
+    """Runs commands in a folder, within an environment of their own."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for name in [name for name in os.environ if name.endswith(("_KEY", "_TOKEN"))]:
+            self.set_variable(name, None)
+        self.set_variable("PORT", None)
+        self.set_variable("AIPROXY_CONFIG", None)
+
+    def set_variable(self, name: str, value: str | None) -> None:
+        """Change the environment until the end of the test."""
+        before = os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+        def restore() -> None:
+            os.environ.pop(name, None)
+            if before is not None:
+                os.environ[name] = before
+
+        self.addCleanup(restore)
+
+    def run_command(self, *arguments: str) -> tuple[int, str, str]:
+        """Return the exit status and what was written."""
+        out, err = StringIO(), StringIO()
+        with chdir(self.folder), redirect_stdout(out), redirect_stderr(err):
+            try:
+                status = main(arguments)
+            except SystemExit as ended:
+                status = int(ended.code or 0)
+        return status, out.getvalue(), err.getvalue()
+
+
+class CheckTests(CommandTestCase):
+    """``aiproxy check``."""
+
+    def test_good(self) -> None:
+        """It shows what the configuration comes to, with no secret in it."""
+        self.write(
+            """
+            providers: {openai: {token: sk-very-secret-token}}
+            models: [{name: openai/one, provider: openai}]
+            """
+        )
+        status, out, err = self.run_command("check", "-c", "c.yaml")
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("openai/one", out)
+        self.assertNotIn("sk-very-secret-token", out)
+
+    def test_bad(self) -> None:
+        """Each problem is a line with its place on the error stream."""
+        self.write("models:\n  - {nam: a}\nserver: {drain_timeout: soon}\n")
+        status, out, err = self.run_command("check", "--config", "c.yaml")
+        self.assertEqual((status, out), (1, ""))
+        self.assertRegex(err, r"(?m)^\S*c\.yaml:2: ")
+        self.assertRegex(err, r"(?m)^\S*c\.yaml:3: ")
+
+    def test_warning(self) -> None:
+        """A token that is missing is an error here."""
+        self.write(
+            """
+            providers: {openai: {token: "${NOBODY_SET_IT}"}}
+            models: [{name: openai/one, provider: openai}]
+            """
+        )
+        status, _, err = self.run_command("check", "-c", "c.yaml")
+        self.assertEqual(status, 1)
+        self.assertIn("NOBODY_SET_IT", err)
+
+    def test_notes(self) -> None:
+        """What has no effect in this version is told, and is no error."""
+        self.write(
+            """
+            models: [{name: demo/echo, provider: demo, requests_per_minute: 3}]
+            """
+        )
+        status, out, err = self.run_command("check", "-c", "c.yaml")
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("requests_per_minute", out)
+
+
+class HealthTests(CommandTestCase):
+    """``aiproxy health``."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        server = HTTPServer(("127.0.0.1", 0), ReadyHandler)
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(thread.join)
+        self.addCleanup(server.shutdown)
+        self.url = f"http://127.0.0.1:{server.server_port}"
+        self.port = str(server.server_port)
+
+    def test_ready(self) -> None:
+        """A server's address alone means its ready route."""
+        for url in (self.url, f"{self.url}/", f"{self.url}/health/ready"):
+            self.assertEqual(
+                self.run_command("health", url), (0, f"{self.url}/health/ready: 200\n", "")
+            )
+
+    def test_default(self) -> None:
+        """Without a URL it is this machine's port ``$PORT``."""
+        self.set_variable("PORT", self.port)
+        self.assertEqual(self.run_command("health")[0], 0)
+
+    def test_not_ready(self) -> None:
+        """Any other status is a failure."""
+        status, out, err = self.run_command("health", f"{self.url}/other")
+        self.assertEqual((status, out, err), (1, "", f"{self.url}/other: 503\n"))
+
+    def test_nobody(self) -> None:
+        """Nobody there, or no URL at all, is a failure with its reason."""
+        for url in ("http://127.0.0.1:1/x", "nonsense"):
+            status, _, err = self.run_command("health", url)
+            self.assertEqual(status, 1)
+            self.assertIn(f"{url}", err)
+
+
+class RunTests(CommandTestCase):
+    """``aiproxy run`` and the rest."""
+
+    def test_version(self) -> None:
+        """It tells its version."""
+        self.assertEqual(self.run_command("--version"), (0, f"aiproxy {__version__}\n", ""))
+        self.assertEqual(self.run_command("run", "--version"), (0, f"aiproxy {__version__}\n", ""))
+
+    def test_no_command(self) -> None:
+        """Without a command it says which there are."""
+        status, _, err = self.run_command()
+        self.assertEqual(status, 2)
+        self.assertIn("COMMAND", err)
+
+    def test_help(self) -> None:
+        """The help has the options."""
+        status, out, _ = self.run_command("run", "--help")
+        self.assertEqual(status, 0)
+        for option in ("--config", "--env-file", "--listen", "--addr", "--version"):
+            self.assertIn(option, out)
+
+    def test_unknown_option(self) -> None:
+        """An option that does not exist is refused."""
+        status, _, err = self.run_command("run", "--nonsense")
+        self.assertEqual(status, 2)
+        self.assertIn("aiproxy run --help", err)
+
+    def test_runs(self) -> None:
+        """It starts twistd, which here says what is wrong with the configuration."""
+        self.write("models: 7\n")
+        command = str(Path(sys.executable).with_name("aiproxy"))
+        run = subprocess.run(
+            [command, "run", "-c", "c.yaml"], cwd=self.folder, capture_output=True, text=True
+        )
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("c.yaml:1:", run.stdout + run.stderr)

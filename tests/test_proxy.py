@@ -1,0 +1,71 @@
+"""The object graph, as embedders make it."""
+
+from __future__ import annotations
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.web.resource import IResource
+from zope.interface.verify import verifyObject
+
+from aiproxy.errors import ConfigurationError
+from aiproxy.proxy import Proxy
+from tests.config.loading import LoadingTestCase
+
+DEMO = "models: [{name: demo/echo, provider: demo}]\n"
+
+
+class ProxyTests(LoadingTestCase):
+    """Making one."""
+
+    def make(self, text: str, env: dict[str, str] | None = None) -> Proxy:
+        """Make one on a reactor in memory."""
+        self.reactor = MemoryReactorClock()
+        return Proxy(self.load(text, env).config, self.reactor)
+
+    def test_opens_nothing(self) -> None:
+        """Making one, and its resource, opens nothing and starts no timer."""
+        proxy = self.make(DEMO)
+        proxy.resource()
+        self.assertEqual(self.reactor.tcpServers + self.reactor.tcpClients, [])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_resource(self) -> None:
+        """The resource is one and the same."""
+        proxy = self.make(DEMO)
+        self.assertIs(proxy.resource(), proxy.resource())
+        verifyObject(IResource, proxy.resource())
+
+    def test_access_token(self) -> None:
+        """A token is made up where there is none, another one each time, and never shown."""
+        token, other = self.make(DEMO).access_token, self.make(DEMO).access_token
+        assert token and other
+        self.assertNotEqual(token.reveal(), other.reveal())
+        self.assertGreater(len(token.reveal()), 40)
+        self.assertNotIn(token.reveal(), repr(token))
+
+    def test_own_token(self) -> None:
+        """No token is made up where there is one."""
+        self.assertIsNone(self.make(DEMO, {"AUTH_TOKEN": "sk-client"}).access_token)
+
+    def test_readiness(self) -> None:
+        """It is ready while there is something to serve and no stop has begun."""
+        proxy = self.make(DEMO)
+        self.assertIsNone(proxy._why_unready())
+        proxy.service.draining = True
+        self.assertIn("shutting down", proxy._why_unready() or "")
+        proxy = self.make(
+            """
+            providers: {openai: {token: "${NOBODY_SET_IT}"}}
+            models: [{name: openai/one, provider: openai}]
+            """
+        )
+        self.assertIn("no model", proxy._why_unready() or "")
+
+    def test_bad_certificate(self) -> None:
+        """A certificate's file that cannot be used is a mistake of the configuration."""
+        with self.assertRaises(ConfigurationError):
+            self.make(
+                """
+                providers: {up: {base_url: "https://up.example/v1", token: x, ca_bundle: none.pem}}
+                models: [{name: up/one, provider: up}]
+                """
+            )

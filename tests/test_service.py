@@ -1,0 +1,123 @@
+"""Starting and stopping, in one sequence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory
+
+from aiproxy.service import Listening
+from tests.web.serving import CONFIG, ServingTestCase
+
+
+class Port:
+    """
+    A port that closes when the test says.
+
+    :ivar stopped: whether it is asked to.
+    """
+
+    def __init__(self, closing: Deferred[None] | None) -> None:
+        self.stopped = False
+        self._closing = closing
+
+    def stopListening(self) -> Deferred[None] | None:
+        """Close."""
+        self.stopped = True
+        return self._closing
+
+
+class Endpoint:
+    """An endpoint that listens with this outcome."""
+
+    def __init__(self, outcome: Any) -> None:
+        self._outcome = outcome
+
+    def listen(self, factory: Factory) -> Deferred[IListeningPort]:
+        """Listen."""
+        if isinstance(self._outcome, Exception):
+            return fail(self._outcome)
+        return succeed(self._outcome)
+
+
+class ServiceTests(ServingTestCase):
+    """The service in memory."""
+
+    text = CONFIG + "\n    server: {drain_timeout: 5s, shutdown_delay: 2s}\n"
+
+    def listen(self, *outcomes: Any) -> None:
+        """Start with endpoints that have these outcomes."""
+        service = self.proxy.service
+        endpoints: Any = [
+            (f"place {number}", Endpoint(outcome)) for number, outcome in enumerate(outcomes)
+        ]
+        service.listening = Listening(self.site, endpoints)
+        service.privilegedStartService()
+        service.startService()
+
+    def stop(self) -> Deferred[None]:
+        """Stop the service."""
+        return self.proxy.service.stopService()
+
+    def test_sequence(self) -> None:
+        """Ready says 503, then the sockets close, and then it is over."""
+        closing: Deferred[None] = Deferred()
+        ports = [Port(closing), Port(None)]
+        self.listen(*ports)
+        self.assertEqual(self.ask("GET", "/health/ready").status, 200)
+        stopped = self.stop()
+        self.assertEqual(self.ask("GET", "/health/ready").status, 503)
+        self.assertFalse(ports[0].stopped)
+        self.clock.advance(2)
+        self.assertTrue(ports[0].stopped and ports[1].stopped)
+        self.assertNoResult(stopped)
+        closing.callback(None)
+        self.clock.advance(1)
+        self.successResultOf(stopped)
+        self.assertEqual(self.proxy.service.ports, [])
+
+    def test_running_call_ends(self) -> None:
+        """A running stream ends whole."""
+        self.listen(Port(None))
+        reply = self.begin_stream()
+        reply.say("one")
+        stopped = self.stop()
+        self.clock.advance(2)
+        self.clock.advance(4)
+        reply.say("two")
+        reply.end()
+        self.clock.advance(1)
+        self.successResultOf(stopped)
+        self.assertIn(b"[DONE]", self.client.answer().body)
+
+    def test_drain_timeout(self) -> None:
+        """A stream that is too long is ended with an error, its upstream let go."""
+        self.listen(Port(None))
+        reply = self.begin_stream()
+        reply.say("one")
+        stopped = self.stop()
+        self.clock.advance(2)
+        self.clock.advance(5)
+        self.clock.advance(1)
+        self.successResultOf(stopped)
+        self.assertEqual(reply.state, "stopped")
+        answer = self.client.answer()
+        self.assertIn(b'"error"', answer.body)
+        self.assertNotIn(b"[DONE]", answer.body)
+
+    def test_sockets_of_others(self) -> None:
+        """Without endpoints it starts and stops what is its own."""
+        self.proxy.service.privilegedStartService()
+        self.proxy.service.startService()
+        stopped = self.stop()
+        self.clock.advance(2)
+        self.successResultOf(stopped)
+
+    def test_cannot_listen(self) -> None:
+        """An endpoint that cannot listen ends the start, by its name and with its reason."""
+        with self.assertRaisesRegex(SystemExit, "cannot listen on place 1: no way"):
+            self.listen(Port(None), OSError("no way"))
+        with self.assertRaisesRegex(SystemExit, "cannot listen on place 0: In use"):
+            self.listen(OSError(98, "In use"))
