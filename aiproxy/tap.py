@@ -26,6 +26,7 @@ from aiproxy import __version__
 from aiproxy.config.load import Loaded, load
 from aiproxy.config.schema import Config
 from aiproxy.errors import ConfigurationError
+from aiproxy.gateway.usage import CallRecord
 from aiproxy.proxy import Proxy
 from aiproxy.service import Listening
 from aiproxy.transport.http.stock import StockSite
@@ -82,7 +83,7 @@ def makeService(options: Options) -> IService:
 
     try:
         loaded = load(options["config"], env_file=options["env-file"], folder=os.getcwd())
-        proxy = Proxy(loaded.config, reactor)
+        proxy = Proxy(loaded.config, reactor, report=log_call)
     except ConfigurationError as error:
         raise SystemExit(f"aiproxy: the configuration cannot be used\n{error}") from None
     try:
@@ -198,6 +199,28 @@ def _url(address: Any) -> str:
     if host in ("0.0.0.0", "::"):
         host = "127.0.0.1" if host == "0.0.0.0" else "::1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def log_call(record: CallRecord) -> None:
+    """Write the line of a call that is over: names, times and counts, never what was said."""
+    ended = record.started if record.ended is None else record.ended
+    first = None if record.first_token is None else record.first_token - record.started
+    _log.info(
+        "call id={id} key={key} model={model} served_by={served_by} attempts={attempts}"
+        " error={error} stream={stream} ttft_s={ttft} duration_s={duration}"
+        " prompt_tokens={prompt} completion_tokens={completion}",
+        id=record.id,
+        key=record.key,
+        model=record.model or "-",
+        served_by=record.served_by or "-",
+        attempts=record.attempts,
+        error=record.error or "-",
+        stream="true" if record.stream else "false",
+        ttft="-" if first is None else f"{first:.3f}",
+        duration=f"{ended - record.started:.3f}",
+        prompt=record.tokens.prompt,
+        completion=record.tokens.completion,
+    )
 
 
 # --- signals ------------------------------------------------------------------------

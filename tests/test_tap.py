@@ -14,6 +14,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.usage import UsageError
 
 from aiproxy import tap
+from aiproxy.gateway.usage import CallRecord, Tokens
 from aiproxy.proxy import Proxy
 from aiproxy.service import ProxyService
 from tests.config.loading import LoadingTestCase
@@ -190,6 +191,38 @@ class AnnounceTests(LoadingTestCase):
             """
         said = self.announce(text, Address(host="127.0.0.1", port=7), env=TOKENS)
         self.assertIn("NOBODY_SET_IT", said[0])
+
+
+class LogCallTests(LoadingTestCase):
+    """The line of a call."""
+
+    def line(self, record: CallRecord) -> str:
+        """Return the line."""
+        said: list[LogEvent] = []
+        observer = cast(ILogObserver, said.append)
+        globalLogPublisher.addObserver(observer)
+        try:
+            tap.log_call(record)
+        finally:
+            globalLogPublisher.removeObserver(observer)
+        [event] = said
+        return str(event["log_format"]).format(**event)
+
+    def test_answered(self) -> None:
+        """Who asked, who answered, how long it took and what it cost."""
+        record = CallRecord("r1", "team", 10.0, "chat", True, "up/m", "up", 2)
+        record.first_token, record.ended, record.tokens = 10.25, 12.0, Tokens(3, 4)
+        self.assertEqual(
+            self.line(record),
+            "call id=r1 key=team model=chat served_by=up/m attempts=2 error=- stream=true"
+            " ttft_s=0.250 duration_s=2.000 prompt_tokens=3 completion_tokens=4",
+        )
+
+    def test_refused(self) -> None:
+        """What there is not is a dash."""
+        line = self.line(CallRecord("r1", "team", 10.0, error="model_not_found"))
+        self.assertIn("model=- served_by=- attempts=0 error=model_not_found stream=false", line)
+        self.assertIn("ttft_s=- duration_s=0.000", line)
 
 
 class StoppableReactor:
