@@ -96,13 +96,13 @@ class ProxyService(Service):
         gone = self.listening.site.drain() if self.listening is not None else None
         if len(self._running_calls):
             self._log.info(
-                "{count} calls are running; they have {seconds:g} seconds",
+                "calls that are still running: {count}; they have {seconds:g} seconds",
                 count=len(self._running_calls),
                 seconds=self._drain_timeout,
             )
         drained_by = self._clock.seconds() + self._drain_timeout
         if not await self._happens(self._running_calls.close(), self._drain_timeout):
-            self._log.warn("{count} calls are ended", count=len(self._running_calls))
+            self._log.warn("calls that are ended now: {count}", count=len(self._running_calls))
             self._running_calls.interrupt()
         if self.listening is not None and gone is not None:
             left = drained_by - self._clock.seconds()

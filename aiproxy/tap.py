@@ -165,9 +165,10 @@ def _announce(loaded: Loaded, proxy: Proxy) -> None:
     config = loaded.config
     where = [_url(port.getHost()) for port in proxy.service.ports]
     _log.info(
-        "aiproxy {version} serves {count} models on {where}; configuration: {file}",
+        "aiproxy {version} serves {count} model{s} on {where}; configuration: {file}",
         version=__version__,
         count=len(config.models),
+        s="" if len(config.models) == 1 else "s",
         where=", ".join(where),
         file=loaded.file or "none, the built-in one",
     )

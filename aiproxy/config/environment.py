@@ -151,6 +151,9 @@ def read_settings(environment: Environment) -> tuple[Settings, list[Problem]]:
         if value is not None:
             retry[key] = value
             configured.append(Configured(name, name, *environment.place(name), value))
+    if admin_token is not None:
+        place = environment.place("ADMIN_TOKEN")
+        configured.append(Configured("ADMIN_TOKEN", "ADMIN_TOKEN", *place, admin_token))
     settings = Settings(auth_tokens, admin_token, port, retry, tuple(configured))
     return settings, problems
 

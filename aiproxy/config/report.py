@@ -63,7 +63,6 @@ _LATER = (
     _Later("models[].max_concurrent", present=0),
     _Later("models[].min_interval", present=0.0),
     _Later("models[].max_request_length"),
-    _Later("models[].context_window"),
     _Later("models[].stream_upstream", present=False),
     _Later("models[].kind", present="chat"),
     _Later("groups.NAME.strategy", present="priority"),
@@ -74,6 +73,7 @@ _LATER = (
     _Later("retry.jitter"),
     _Later("retry.takeover", present=False),
     _Later("retry.reroute_refusals", present=False),
+    _Later("ADMIN_TOKEN"),
     _Later("RETRY_MAX_RETRIES", present=0),
     _Later("RETRY_BASE_DELAY"),
     _Later("RETRY_MAX_DELAY"),
@@ -87,7 +87,6 @@ _LATER_BY_KEY = {row.key: row for row in _LATER}
 #: What a key whose row stands above does all the same.
 _EFFECTS = {
     "models[].max_request_length": "only marks an image model, with 0",
-    "models[].context_window": "is only shown in the list of models",
 }
 
 #: Dialects without an adapter yet: their models answer 503.

@@ -25,7 +25,7 @@ TOKEN = "sk-client"
 TWISTD = str(Path(sys.executable).with_name("twistd"))
 #: No controlling terminal, as under a service manager.
 _SESSION = "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])"
-_SERVES = re.compile(r"serves \d+ models on (\S+?)[,;]")
+_SERVES = re.compile(r"serves \d+ models? on (\S+?)[,;]")
 
 
 class Waiting:
