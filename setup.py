@@ -58,7 +58,7 @@ setup(
         "pyyaml>=6.0.2",
         "service-identity>=24.2.0",
         "treq>=26.7.0",
-        "twisted[tls]>=24.10.0",
+        "twisted[tls]>=26.10.0",
         "zope.interface>=7.1.0",
     ],
     extras_require={
