@@ -52,7 +52,7 @@ setup(
         "cryptography>=44.0.1",
         "hyperlink>=21.0.0",
         "klein>=24.8.0",
-        "orjson>=3.10.7",
+        "orjson>=3.11.0",
         "pyopenssl>=24.3.0",
         "python-dotenv>=1.1.0",
         "pyyaml>=6.0.2",
