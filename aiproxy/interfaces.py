@@ -7,7 +7,7 @@ import this module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from zope.interface import Attribute, Interface
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IPushProducer
 
-    from aiproxy.dialects.dialect import Dialect
+    from aiproxy.dialects.dialect import AnswerReader
+    from aiproxy.policy.routing import Candidate
     from aiproxy.providers.call import Call
 
-__all__ = ["IBodyConsumer", "IProvider", "IReply"]
+__all__ = ["IBodyConsumer", "ICredentials", "IImageFetcher", "IProvider", "IReply"]
 
 
 class IBodyConsumer(Interface):
@@ -60,8 +61,12 @@ class IReply(Interface):
     headers: Mapping[str, str] = Attribute(
         """The upstream's response headers, names in lower case, the first value of each."""
     )
-    dialect: Dialect = Attribute("""What the body is written in.""")
+    dialect: AnswerReader = Attribute("""Reads the body.""")
     streamed: bool = Attribute("""The body is an event stream (by its content type).""")
+
+    dropped: tuple[str, ...] = Attribute(
+        """What of the caller's request the provider was not told, for it has no such thing."""
+    )
 
     def deliver(consumer: IBodyConsumer) -> None:
         """
@@ -88,4 +93,33 @@ class IProvider(Interface):
         The Deferred fires when the upstream's headers are in.  It fails only
         with :class:`aiproxy.errors.AIProxyError`, or with ``CancelledError``
         when it was cancelled: that closes the upstream's connection at once.
+        """
+
+
+class ICredentials(Interface):
+    """What the requests of a provider's adapter show to be let in."""
+
+    def show(candidate: Candidate) -> Deferred[Mapping[str, str]]:
+        """
+        Return the headers for a request, names in lower case.
+
+        Fails only with :class:`aiproxy.errors.AIProxyError`.
+        """
+
+    def renew(candidate: Candidate, shown: Mapping[str, str]) -> Deferred[Mapping[str, str] | None]:
+        """
+        Return other headers, for the upstream has answered 401 to ``shown``;
+        ``None`` if there are none.  Fails as :meth:`show`.
+        """
+
+
+class IImageFetcher(Interface):
+    """Fetches the images that a caller only names."""
+
+    def fetch(urls: Sequence[str]) -> Deferred[Mapping[str, str]]:
+        """
+        Return a ``data:`` URL for each of the ``http`` or ``https`` URLs.
+
+        Fails with :class:`aiproxy.errors.InvalidRequest` for what cannot be
+        had, or must not be.  Cancelling it closes all connections.
         """

@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from aiproxy.dialects.dialect import Dialect
+from aiproxy.dialects.dialect import AnswerReader
 from aiproxy.dialects.openai import OpenAIDialect
 from aiproxy.errors import AIProxyError, StreamCut
 from aiproxy.interfaces import IBodyConsumer, IProvider, IReply
@@ -76,10 +76,12 @@ class ScriptedReply:
         *,
         streamed: bool = True,
         headers: Mapping[str, str] | None = None,
-        dialect: Dialect | None = None,
+        dialect: AnswerReader | None = None,
+        dropped: tuple[str, ...] = (),
     ) -> None:
         self.headers: Mapping[str, str] = dict(headers or {})
-        self.dialect: Dialect = dialect or OpenAIDialect()
+        self.dialect: AnswerReader = dialect or OpenAIDialect()
+        self.dropped = dropped
         self.streamed = streamed
         self.paused = False
         self.stopped = False

@@ -167,6 +167,13 @@ class ProviderEntry:
     api_version: str | None = field(
         default=None, metadata=key(scalars.text, "`azure`: the `api-version` of the query.")
     )
+    max_concurrent: int = field(
+        default=0,
+        metadata=key(
+            scalars.count,
+            "Calls at the same time for each token, whatever the model; more wait. 0: no limit.",
+        ),
+    )
     place: Place = field(factory=Place)
 
 

@@ -127,6 +127,7 @@ class Resolver:
             auth_url=(entry.auth_url or _GIGACHAT_AUTH_URL) if gigachat else None,
             scope=(entry.scope or _GIGACHAT_SCOPE) if gigachat else None,
             api_version=entry.api_version,
+            max_concurrent=entry.max_concurrent or None,
             disabled=off,
         )
 
@@ -200,6 +201,7 @@ class Resolver:
             auth_url=provider.auth_url,
             scope=scope,
             api_version=provider.api_version,
+            provider_max_concurrent=provider.max_concurrent,
             priority=entry.priority,
             weight=entry.weight,
             limits=_limits(entry),

@@ -78,6 +78,7 @@ class Provider:
     :param type: the canonical type; as written for a type that is not known.
     :param dialect: the conversion that it needs.
     :param base_url: None where only models with a ``url`` of their own use it.
+    :param max_concurrent: calls that go on at a time for each of its tokens.
     :param disabled: why it is off: a token's variable is missing.
     """
 
@@ -96,6 +97,7 @@ class Provider:
     auth_url: str | None = field(default=None, repr=_hide_credentials)
     scope: str | None = None
     api_version: str | None = None
+    max_concurrent: int | None = None
     disabled: str | None = None
 
 
@@ -116,6 +118,8 @@ class Model:
     :param headers: added to each request; names in lower case.
     :param body: laid over each request's body.
     :param pool_idle_timeout: seconds that a connection is kept; None: the pool's.
+    :param provider_max_concurrent: calls that go on at a time for each token
+        of its provider, whatever the model; further ones wait.
     :param max_request_length: bytes of the body.
     :param context_window: tokens.
     :param min_interval: seconds between two requests.
@@ -140,6 +144,7 @@ class Model:
     auth_url: str | None = field(default=None, repr=_hide_credentials)
     scope: str | None = None
     api_version: str | None = None
+    provider_max_concurrent: int | None = None
     priority: int = 1
     weight: float = 1.0
     limits: Limits = field(factory=Limits)
@@ -160,10 +165,15 @@ class Model:
 
     @property
     def speaks_openai(self) -> bool:
-        """Whether it is asked by OpenAI's chat completions: Cloudflare has them and its own way."""
-        if self.dialect != "cloudflare":
-            return self.dialect == "openai"
-        return self.url is None or self.url.partition("?")[0].endswith("/chat/completions")
+        """Whether it is asked by OpenAI's chat completions: some have another way beside them."""
+        where = (self.url or self.base_url or "").partition("?")[0].rstrip("/")
+        if self.dialect == "cloudflare":
+            if self.url is not None:
+                return where.endswith("/chat/completions")
+            return not where.endswith("/ai/run")
+        if self.dialect == "google":
+            return where.endswith(("/openai", "/openai/chat/completions"))
+        return self.dialect == "openai"
 
     def serves(self, requested: str) -> bool:
         """Whether a request for the model ``requested`` is one for this entry."""

@@ -16,7 +16,7 @@ from attrs import Factory, frozen
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest, Usage
 from aiproxy.errors import AIProxyError
 
-__all__ = ["Dialect", "StreamReader", "WireRequest"]
+__all__ = ["AnswerReader", "Dialect", "StreamReader", "WireRequest"]
 
 
 @frozen
@@ -28,11 +28,18 @@ class WireRequest:
     :param body: the request body.
     :param headers: headers of the dialect's own (content type, API version);
         credentials are not among them.
+    :param dropped: what of the caller's request is not in it, for the provider
+        has no such thing: names of fields, as in ``logit_bias`` or
+        ``messages[].name``.  The caller is told.
+    :param reader: who reads the answer, where that depends on the request;
+        ``None``: the dialect itself.
     """
 
     route: str
     body: bytes
     headers: Mapping[str, str] = Factory(dict)
+    dropped: tuple[str, ...] = ()
+    reader: AnswerReader | None = None
 
 
 class StreamReader(Protocol):
@@ -76,17 +83,8 @@ class StreamReader(Protocol):
         """
 
 
-class Dialect(Protocol):
-    """How a family of providers speaks."""
-
-    def write_request(self, request: ChatRequest, *, model: str, stream: bool) -> WireRequest:
-        """
-        Write a chat request.
-
-        :param request: the caller's; it is not changed.
-        :param model: the upstream's name of the model.
-        :param stream: whether the answer shall come as a stream.
-        """
+class AnswerReader(Protocol):
+    """Reads what a provider answers."""
 
     def read_reply(self, body: bytes) -> ChatAnswer:
         """
@@ -109,4 +107,32 @@ class Dialect(Protocol):
 
         :param choices: how many the caller asked for (``n``).
         :param max_event_bytes: a longer event is an error.
+        """
+
+
+class Dialect(AnswerReader, Protocol):
+    """How a family of providers speaks."""
+
+    def write_request(self, request: ChatRequest, *, model: str, stream: bool) -> WireRequest:
+        """
+        Write a chat request.
+
+        :param request: the caller's; it is not changed.
+        :param model: the upstream's name of the model.
+        :param stream: whether the answer shall come as a stream.
+        :raises InvalidRequest: the provider can do nothing of the kind, and to
+            leave it out would be another request.
+        """
+
+    def locate(self, url: str, wire: WireRequest) -> str:
+        """
+        Say where a request goes if its model has a whole URL of its own.
+
+        :param url: as it is configured; most dialects return it as it is.
+        """
+
+    def wants_images(self, request: ChatRequest, *, model: str) -> bool:
+        """
+        Whether images that the request only names by an ``http`` URL have to be
+        in it: the provider does not fetch them.
         """

@@ -14,14 +14,14 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
+from aiproxy.dialects.answers import load_answer, settle_answer
 from aiproxy.dialects.dialect import StreamReader, WireRequest
-from aiproxy.dialects.openai_errors import judge, judge_choice
-from aiproxy.dialects.openai_facts import holds_error, read_facts
-from aiproxy.dialects.openai_repairs import find_usage, repair_choice
+from aiproxy.dialects.openai_errors import judge
+from aiproxy.dialects.openai_facts import read_facts
 from aiproxy.dialects.openai_stream import OpenAIStreamReader
-from aiproxy.dialects.shapes import ChatAnswer, ChatRequest, says_something
-from aiproxy.errors import UpstreamError, UpstreamFailed
-from aiproxy.wire.json import JSONError, dumps, loads
+from aiproxy.dialects.shapes import ChatAnswer, ChatRequest
+from aiproxy.errors import UpstreamError
+from aiproxy.wire.json import dumps
 
 __all__ = ["OpenAIDialect"]
 
@@ -55,26 +55,7 @@ class OpenAIDialect:
 
     def read_reply(self, body: bytes) -> ChatAnswer:
         """Read a whole answer; an error inside a 200 is raised as what it stands for."""
-        try:
-            answer = loads(body)
-        except JSONError as problem:
-            what = "empty" if not body or body.isspace() else "not JSON"
-            raise UpstreamFailed(f"the upstream's answer is {what}") from problem
-        if holds_error(answer):
-            raise judge(None, read_facts(answer))
-        if not isinstance(answer, dict):
-            raise UpstreamFailed("the upstream's answer is not a JSON object")
-        choices = answer.get("choices")
-        if not isinstance(choices, list) or not choices:
-            raise UpstreamFailed("the upstream's answer has no choices")
-        for place, choice in enumerate(choices):
-            _check(choice)
-            repair_choice(choice, place, answer)
-        usage = find_usage(answer)
-        if usage is not None:
-            answer["usage"] = usage
-        answer["object"] = "chat.completion"
-        return answer
+        return settle_answer(load_answer(body))
 
     def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """Read an answer with an error status."""
@@ -84,16 +65,10 @@ class OpenAIDialect:
         """Make a reader for one streamed answer."""
         return OpenAIStreamReader(choices=choices, max_event_bytes=max_event_bytes)
 
+    def locate(self, url: str, wire: WireRequest) -> str:
+        """The URL is the whole one."""
+        return url
 
-def _check(choice: object) -> None:
-    """Refuse a choice that is none: an error of its own (OpenRouter), no message, nothing said."""
-    if not isinstance(choice, dict):
-        raise UpstreamFailed("the upstream's answer has a choice that is not an object")
-    error = judge_choice(choice)
-    if error is not None:
-        raise error
-    message = choice.get("message")
-    if not isinstance(message, dict):
-        raise UpstreamFailed("the upstream's answer has a choice without a message")
-    if not choice.get("finish_reason") and not says_something(message):
-        raise UpstreamFailed("the upstream's answer is empty")
+    def wants_images(self, request: ChatRequest, *, model: str) -> bool:
+        """The providers fetch images by themselves."""
+        return False

@@ -9,6 +9,7 @@ reasoning, after the first of several finish reasons (recorded).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import Factory, define
@@ -75,14 +76,27 @@ class _Choice:
 
 
 class OpenAIStreamReader:
-    """See :class:`aiproxy.dialects.dialect.StreamReader`."""
+    """
+    See :class:`aiproxy.dialects.dialect.StreamReader`.
 
-    def __init__(self, *, choices: int, max_event_bytes: int) -> None:
+    :param translate: turns each event's JSON into a chunk in OpenAI's shape,
+        for providers of another; ``None``: the event holds nothing.  It may
+        raise one of our errors.
+    """
+
+    def __init__(
+        self,
+        *,
+        choices: int,
+        max_event_bytes: int,
+        translate: Callable[[dict[str, Any]], ChatChunk | None] | None = None,
+    ) -> None:
         self.ended = False
         self.error: AIProxyError | None = None
         self.said = False
         self.skipped = 0
         self.usage: Usage | None = None
+        self._translate = translate
         self._expected = choices
         self._max_event_bytes = max_event_bytes
         self._events = SSEDecoder(max_event_bytes)
@@ -162,9 +176,21 @@ class OpenAIStreamReader:
         elif isinstance(document, dict):
             if not self._opening:
                 self._opening = data[:6]
-            self._read_chunk(document, len(data), chunks)
+            self._read_document(document, len(data), chunks)
         elif data.strip():
             self._read_garbage(data)
+
+    def _read_document(self, document: dict[str, Any], size: int, chunks: list[ChatChunk]) -> None:
+        """Read an event's JSON, whoever's shape it has."""
+        chunk: ChatChunk | None = document
+        if self._translate is not None:
+            try:
+                chunk = self._translate(document)
+            except AIProxyError as error:
+                self._fail(error)
+                return
+        if chunk is not None:
+            self._read_chunk(chunk, size, chunks)
 
     def _read_garbage(self, data: bytes) -> None:
         """

@@ -267,7 +267,10 @@ class _Chat:
     def _served(self, attempt: _Attempt, reply: IReply) -> Served:
         model = attempt.candidate.model
         self.record.served_by, self.record.provider = model.name, model.provider
-        return Served(attempt.candidate, self.record.attempts, read_rate_limits(reply.headers))
+        headers = read_rate_limits(reply.headers)
+        if reply.dropped:
+            headers["x-aiproxy-dropped"] = ", ".join(reply.dropped)
+        return Served(attempt.candidate, self.record.attempts, headers)
 
     def _tell_failure(self, candidate: Candidate, error: AIProxyError) -> None:
         # A provider's own words may hold the prompt: they are the caller's alone.

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
-from aiproxy.dialects.dialect import Dialect
+from aiproxy.dialects.dialect import AnswerReader
 from aiproxy.dialects.openai import OpenAIDialect
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.interfaces import IBodyConsumer, IProvider, IReply
@@ -55,7 +55,8 @@ class DemoProvider:
 class _DemoReply:
     """Tells its pieces in steps; it is the producer of its own body."""
 
-    dialect: Dialect = _DIALECT
+    dialect: AnswerReader = _DIALECT
+    dropped: tuple[str, ...] = ()
 
     def __init__(self, clock: IReactorTime, pieces: list[bytes], streamed: bool) -> None:
         self.headers: Mapping[str, str] = {}

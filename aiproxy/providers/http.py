@@ -1,46 +1,73 @@
 """
 The adapter that all providers share: an endpoint, a dialect and credentials.
 
-What a provider says is its dialect's matter; how its key travels is data of
-:mod:`aiproxy.config.known_providers`.
+What a provider says is its dialect's matter; how its key travels is its
+credentials'.  A provider that needs more requests than one for a call
+(files to be uploaded) extends :meth:`HTTPProvider.prepare`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
+from attrs import define, evolve, field, frozen
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from aiproxy.config.known_providers import find_known_provider
 from aiproxy.config.schema import Model
-from aiproxy.config.secret import Secret
-from aiproxy.dialects.dialect import Dialect, WireRequest
+from aiproxy.dialects.dialect import AnswerReader, Dialect, WireRequest
 from aiproxy.dialects.openai import OpenAIDialect
+from aiproxy.dialects.parts import image_links, with_images
+from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import AIProxyError, UpstreamError
-from aiproxy.interfaces import IBodyConsumer, IProvider, IReply
+from aiproxy.interfaces import IBodyConsumer, ICredentials, IImageFetcher, IProvider, IReply
 from aiproxy.policy.routing import Candidate
 from aiproxy.providers.call import Call, name_source
+from aiproxy.providers.credentials import KeyHeader
 from aiproxy.transport.client import UpstreamClient, UpstreamResponse
 from aiproxy.transport.collect import collect_some
 from aiproxy.transport.tls import TLSSettings
 from aiproxy.wire.urls import join_url
 
-__all__ = ["HTTPProvider", "HTTPReply", "tls_settings"]
+__all__ = ["HTTPProvider", "HTTPReply", "read_rate_limits", "tls_settings"]
 
 _DEFAULT_IDLE_SECONDS = 90.0
-_WITHOUT_USAGE = OpenAIDialect(asks_usage=False)
+
+
+class Afterwards:
+    """What has to be done when a call is over, however it ends."""
+
+    def __init__(self) -> None:
+        self._tasks: list[Callable[[], object]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._tasks)
+
+    def add(self, task: Callable[[], object]) -> None:
+        """Add what is to be done."""
+        self._tasks.append(task)
+
+    def run(self) -> None:
+        """Do it, the last first; there is nothing left then."""
+        while self._tasks:
+            self._tasks.pop()()
 
 
 @implementer(IReply)
 @frozen
 class HTTPReply:
-    """See :class:`aiproxy.interfaces.IReply`."""
+    """
+    See :class:`aiproxy.interfaces.IReply`.
+
+    :param after: runs when the body has ended, or is not wanted any more.
+    """
 
     response: UpstreamResponse
-    dialect: Dialect
+    dialect: AnswerReader
     streamed: bool
+    dropped: tuple[str, ...] = ()
+    after: Afterwards = field(factory=Afterwards)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -49,11 +76,13 @@ class HTTPReply:
 
     def deliver(self, consumer: IBodyConsumer) -> None:
         """Start the body."""
-        self.response.deliver(consumer)
+        # Few wait for the end: nothing else stands in the body's way.
+        self.response.deliver(_Ending(consumer, self.after.run) if self.after else consumer)
 
     def abandon(self) -> None:
         """Close the connection."""
         self.response.abandon()
+        self.after.run()
 
 
 @implementer(IProvider)
@@ -63,58 +92,177 @@ class HTTPProvider:
     See :class:`aiproxy.interfaces.IProvider`.
 
     :param dialect: what the provider speaks.
+    :param credentials: what a request shows to be let in.
+    :param images: fetches what the dialect wants to have in the request.
     """
 
     client: UpstreamClient
     dialect: Dialect
+    credentials: ICredentials = field(factory=KeyHeader)
+    images: IImageFetcher | None = None
     #: URLs whose servers refuse ``stream_options``: they are not asked for usage again.
     _without_usage: set[str] = field(init=False, factory=set)
+    #: For each credential with ``max_concurrent``: how many calls go on at a time.
+    _slots: dict[tuple[str, str], DeferredSemaphore] = field(init=False, factory=dict)
 
     def start(self, call: Call) -> Deferred[IReply]:
         """Send the call."""
         return Deferred.fromCoroutine(self._start(call))
 
+    async def prepare(self, call: Call, request: ChatRequest, after: Afterwards) -> ChatRequest:
+        """
+        Make of a request what the dialect can write.
+
+        :param request: it is not changed.
+        :param after: takes what has to be done when the call is over, however it ends.
+        """
+        model = call.candidate.upstream_model
+        if self.images is None or not self.dialect.wants_images(request, model=model):
+            return request
+        return with_images(request, await self.images.fetch(image_links(request)))
+
     async def _start(self, call: Call) -> IReply:
+        after = Afterwards()
         try:
-            return await self._ask(call)
-        except AIProxyError as error:
-            name_source(error, call.candidate)
+            await self._wait_for_turn(call.candidate, after)
+            return await self._ask(call, after)
+        except Exception as error:
+            after.run()
+            if isinstance(error, AIProxyError):
+                name_source(error, call.candidate)
             raise
 
-    async def _ask(self, call: Call) -> IReply:
+    async def _wait_for_turn(self, candidate: Candidate, after: Afterwards) -> None:
+        most = candidate.model.provider_max_concurrent
+        if most is None:
+            return
+        token = candidate.token
+        key = candidate.model.provider, token.fingerprint if token else ""
+        slots = self._slots.get(key)
+        if slots is None or slots.limit != most:
+            slots = self._slots[key] = DeferredSemaphore(most)
+        await slots.acquire()
+        after.add(slots.release)
+
+    async def _ask(self, call: Call, after: Afterwards) -> IReply:
         candidate = call.candidate
+        request = await self.prepare(call, {**call.request, **candidate.model.body}, after)
         where = candidate.model.url or candidate.model.base_url or ""
-        dialect = _WITHOUT_USAGE if where in self._without_usage else self.dialect
-        response = await self._send(call, dialect)
+        dialect = self.dialect
+        if where in self._without_usage:
+            dialect = _without_usage(dialect)
+        wire = self._write(call, request, dialect)
+        response = await self._send(call, wire)
         if 200 <= response.status < 300:
-            return _reply(call, response, dialect)
+            return self._reply(call, response, wire, after)
         body = await collect_some(response)
-        if dialect is not _WITHOUT_USAGE and _refuses_usage(call, response.status, body):
-            response = await self._send(call, _WITHOUT_USAGE)
+        if _refuses_usage(call, dialect, response.status, body):
+            wire = self._write(call, request, _without_usage(dialect))
+            response = await self._send(call, wire)
             if 200 <= response.status < 300:
                 self._without_usage.add(where)
-                return _reply(call, response, _WITHOUT_USAGE)
+                return self._reply(call, response, wire, after)
             body = await collect_some(response)
-        error = dialect.read_error(response.status, response.headers, body)
+        reader = wire.reader or dialect
+        error = reader.read_error(response.status, response.headers, body)
         if isinstance(error, UpstreamError):
             error.rate_limits = read_rate_limits(response.headers)
         raise error
 
-    def _send(self, call: Call, dialect: Dialect) -> Deferred[UpstreamResponse]:
-        candidate, model = call.candidate, call.candidate.model
-        wire = dialect.write_request(
-            {**call.request, **model.body}, model=candidate.upstream_model, stream=call.stream
+    def _write(self, call: Call, request: ChatRequest, dialect: Dialect) -> WireRequest:
+        return dialect.write_request(
+            request, model=call.candidate.upstream_model, stream=call.stream
         )
+
+    async def _send(self, call: Call, wire: WireRequest) -> UpstreamResponse:
+        """Send a request; once more with fresh credentials where ours had worn out."""
+        shown = await self.credentials.show(call.candidate)
+        response = await self._post(call, wire, shown)
+        if response.status != 401:
+            return response
+        try:
+            fresh = await self.credentials.renew(call.candidate, shown)
+        except Exception:
+            response.abandon()
+            raise
+        if fresh is None:
+            return response
+        response.abandon()
+        return await self._post(call, wire, fresh)
+
+    def _post(
+        self, call: Call, wire: WireRequest, shown: Mapping[str, str]
+    ) -> Deferred[UpstreamResponse]:
+        model = call.candidate.model
+        if model.url:
+            url = self.dialect.locate(model.url, wire)
+        else:
+            url = join_url(model.base_url or "", wire.route)
         return self.client.request(
             "POST",
-            model.url or join_url(model.base_url or "", wire.route),
-            headers=_write_headers(call, wire, candidate),
+            url,
+            headers={
+                **wire.headers,
+                "accept": "text/event-stream" if call.stream else "application/json",
+                "x-request-id": call.id,
+                **shown,
+                **model.headers,
+            },
             body=wire.body,
             tls=tls_settings(model),
             idle_timeout=model.pool_idle_timeout or _DEFAULT_IDLE_SECONDS,
             connected=call.connected,
             sent=call.sent,
         )
+
+    def _reply(
+        self, call: Call, response: UpstreamResponse, wire: WireRequest, after: Afterwards
+    ) -> HTTPReply:
+        # Errors come as JSON that calls itself an event stream, and streams as
+        # anything: only JSON by its name is taken for a whole answer.
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return HTTPReply(
+            response,
+            wire.reader or self.dialect,
+            streamed=call.stream and not kind.endswith("json"),
+            dropped=wire.dropped,
+            after=after,
+        )
+
+
+@implementer(IBodyConsumer, IPushProducer)
+@define
+class _Ending:
+    """Between a body and its consumer: notes when it is over, whoever ends it."""
+
+    consumer: IBodyConsumer
+    over: Callable[[], None]
+    _producer: IPushProducer = field(init=False)
+
+    def begin(self, producer: IPushProducer) -> None:
+        self._producer = producer
+        self.consumer.begin(self)
+
+    def received(self, data: bytes) -> None:
+        self.consumer.received(data)
+
+    def finished(self) -> None:
+        self.over()
+        self.consumer.finished()
+
+    def failed(self, reason: Exception) -> None:
+        self.over()
+        self.consumer.failed(reason)
+
+    def pauseProducing(self) -> None:
+        self._producer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._producer.resumeProducing()
+
+    def stopProducing(self) -> None:
+        self._producer.stopProducing()
+        self.over()
 
 
 def tls_settings(model: Model) -> TLSSettings:
@@ -127,35 +275,15 @@ def read_rate_limits(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.startswith("x-ratelimit-")}
 
 
-def _reply(call: Call, response: UpstreamResponse, dialect: Dialect) -> HTTPReply:
-    # Errors come as JSON that calls itself an event stream, and streams as
-    # anything: only JSON by its name is taken for a whole answer.
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return HTTPReply(response, dialect, streamed=call.stream and not kind.endswith("json"))
+def _without_usage(dialect: Dialect) -> Dialect:
+    """Return the dialect without the question for usage, where it has one."""
+    return evolve(dialect, asks_usage=False) if isinstance(dialect, OpenAIDialect) else dialect
 
 
-def _refuses_usage(call: Call, status: int, body: bytes) -> bool:
+def _refuses_usage(call: Call, dialect: Dialect, status: int, body: bytes) -> bool:
     """Whether an error is about the question for usage, which is ours."""
     if not call.stream or status not in (400, 422):
         return False
+    if not isinstance(dialect, OpenAIDialect) or not dialect.asks_usage:
+        return False
     return b"stream_options" in body or b"include_usage" in body
-
-
-def _write_headers(call: Call, wire: WireRequest, candidate: Candidate) -> dict[str, str]:
-    headers = {
-        **wire.headers,
-        "accept": "text/event-stream" if call.stream else "application/json",
-        "x-request-id": call.id,
-    }
-    if candidate.token is not None:
-        headers.update(_write_credentials(candidate.model.provider_type, candidate.token))
-    headers.update(candidate.model.headers)
-    return headers
-
-
-def _write_credentials(provider_type: str, token: Secret) -> dict[str, str]:
-    known = find_known_provider(provider_type)
-    name = known.key_header if known else "authorization"
-    if name == "authorization":
-        return {name: f"Bearer {token.reveal()}"}
-    return {name: token.reveal()}

@@ -48,6 +48,7 @@ class ScriptedReply:
     """
 
     dialect = OpenAIDialect()
+    dropped: tuple[str, ...] = ()
 
     def __init__(self, headers: Mapping[str, str] | None = None, *, streamed: bool = True) -> None:
         self.headers = headers or {}

@@ -1,0 +1,59 @@
+"""Content parts of messages: the images that are only named by a URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aiproxy.dialects.shapes import ChatRequest
+
+__all__ = ["image_links", "with_images"]
+
+
+def image_links(request: ChatRequest) -> tuple[str, ...]:
+    """Give the ``http`` and ``https`` URLs of a request's images, each once."""
+    found = {url: None for part in _parts(request) if (url := _link(part)) is not None}
+    return tuple(found)
+
+
+def with_images(request: ChatRequest, images: Mapping[str, str]) -> ChatRequest:
+    """
+    Return the request with images in the place of their URLs.
+
+    :param request: it is not changed.
+    :param images: a ``data:`` URL for each of :func:`image_links`.
+    """
+
+    def filled(part: object) -> object:
+        url = _link(part)
+        if url is None or not isinstance(part, dict):
+            return part
+        told = part["image_url"]
+        rest = told if isinstance(told, dict) else {}
+        return {**part, "image_url": {**rest, "url": images[url]}}
+
+    messages = [
+        {**message, "content": [filled(part) for part in message["content"]]}
+        if isinstance(message.get("content"), list)
+        else message
+        for message in request["messages"]
+    ]
+    return {**request, "messages": messages}
+
+
+def _parts(request: ChatRequest) -> Iterator[Any]:
+    for message in request["messages"]:
+        content = message.get("content")
+        if isinstance(content, list):
+            yield from content
+
+
+def _link(part: object) -> str | None:
+    """Return the URL of a part that is an image on the web."""
+    if not isinstance(part, dict) or part.get("type") != "image_url":
+        return None
+    told = part.get("image_url")
+    url = told.get("url") if isinstance(told, dict) else told
+    if isinstance(url, str) and url[:8].lower().startswith(("http://", "https://")):
+        return url
+    return None
