@@ -65,6 +65,9 @@ setup(
         "test": [
             "build>=1.2",
             "coverage>=7.10",
+            "gigachat>=0.2",
+            "google-genai>=1.50",
+            "groq>=0.30",
             "hypothesis>=6.100",
             "openai>=1.50",
             "pytest>=9.0",

@@ -11,13 +11,14 @@ from twisted.web.resource import IResource
 
 from aiproxy.config.schema import Config
 from aiproxy.config.secret import Secret
+from aiproxy.dialects.signatures import SignatureMemory
 from aiproxy.gateway.dispatch import Dispatcher
 from aiproxy.gateway.plan import Plan
 from aiproxy.gateway.usage import CallRecord
 from aiproxy.interfaces import IProvider
 from aiproxy.policy.access import Access
 from aiproxy.providers.http import tls_settings
-from aiproxy.providers.registry import ProviderRegistry
+from aiproxy.providers.registry import ProviderParts, ProviderRegistry
 from aiproxy.service import ProxyService
 from aiproxy.transport.client import UpstreamClient
 
@@ -37,7 +38,8 @@ class Proxy:
         configuration.
     :param report: called with the record of each call when it is over.
     :param wall: seconds since the epoch.
-    :raises ConfigurationError: a certificate's file cannot be used.
+    :raises ConfigurationError: a certificate's file cannot be used, or a
+        package's adapter cannot be loaded.
     :ivar access_token: the token that was made up where the configuration has
         neither ``AUTH_TOKEN`` nor ``keys``: nobody comes in without one.
     :ivar service: its timers and connections live and die with it; it stops
@@ -62,9 +64,11 @@ class Proxy:
         client = UpstreamClient(reactor)
         for tls in {tls_settings(model) for model in config.models}:
             client.load(tls)
-        plan = Plan(
-            config, Access(tokens, config.keys), ProviderRegistry(client, reactor, providers)
-        )
+        parts = ProviderParts(client, reactor, None, SignatureMemory(), wall)
+        registry = ProviderRegistry(parts, providers)
+        for model in config.models:
+            registry.find(model)  # What cannot be loaded is known now.
+        plan = Plan(config, Access(tokens, config.keys), registry)
         self._wall = wall
         self._dispatcher = Dispatcher(plan, reactor, wall=wall, report=report)
         self._resource: IResource | None = None

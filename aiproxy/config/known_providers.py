@@ -8,14 +8,28 @@ and variables are those of the providers' own pages and client libraries.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
 from types import MappingProxyType
 
 from attrs import frozen
 
-__all__ = ["GENERIC_DIALECT", "KNOWN_PROVIDERS", "KnownProvider", "find_known_provider"]
+__all__ = [
+    "ENTRY_POINTS",
+    "GENERIC_DIALECT",
+    "KNOWN_PROVIDERS",
+    "PLUGIN_DIALECT",
+    "KnownProvider",
+    "add_provider_type",
+    "find_known_provider",
+]
 
 #: What a type that is not in the table speaks.
 GENERIC_DIALECT = "openai"
+#: Of types whose adapter comes from elsewhere; what it speaks is its own matter.
+PLUGIN_DIALECT = "plugin"
+#: The group of packaging entry points that bring types; each is named like its type.
+ENTRY_POINTS = "aiproxy.providers"
 
 
 @frozen
@@ -129,6 +143,34 @@ KNOWN_PROVIDERS: Mapping[str, KnownProvider] = MappingProxyType({row.name: row f
 _BY_SPELLING = {spelling: row for row in _ROWS for spelling in (row.name, *row.aliases)}
 
 
+#: Types that were added in this process.
+_added: dict[str, KnownProvider] = {}
+
+
+def add_provider_type(name: str) -> None:
+    """
+    Let configurations name a type whose adapter comes from elsewhere.
+
+    :raises ValueError: a built-in type has this name.
+    """
+    if name in _BY_SPELLING:
+        raise ValueError(f"{name!r} is a built-in type of provider")
+    _added[name] = _plugin(name)
+
+
 def find_known_provider(type_name: str) -> KnownProvider | None:
     """Return the row for a type or one of its aliases; None for any other name."""
-    return _BY_SPELLING.get(type_name)
+    row = _BY_SPELLING.get(type_name) or _added.get(type_name)
+    if row is None and type_name in _packaged_types():
+        row = _plugin(type_name)
+    return row
+
+
+def _plugin(name: str) -> KnownProvider:
+    return KnownProvider(name, None, dialect=PLUGIN_DIALECT, needs_token=False)
+
+
+@cache
+def _packaged_types() -> frozenset[str]:
+    """Give the types that installed packages bring."""
+    return frozenset(entry.name for entry in entry_points(group=ENTRY_POINTS))

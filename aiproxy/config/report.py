@@ -90,7 +90,7 @@ _EFFECTS = {
 }
 
 #: Dialects without an adapter yet: their models answer 503.
-_LATER_DIALECTS = frozenset(("google", "anthropic", "cohere", "gigachat"))
+_LATER_DIALECTS = frozenset(("anthropic", "cohere", "gigachat"))
 
 
 def without_effect(loaded: Loaded) -> list[str]:

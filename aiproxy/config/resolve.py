@@ -22,6 +22,7 @@ from aiproxy.config.environment import Environment
 from aiproxy.config.known_providers import (
     GENERIC_DIALECT,
     KNOWN_PROVIDERS,
+    PLUGIN_DIALECT,
     KnownProvider,
     find_known_provider,
 )
@@ -49,6 +50,8 @@ _KEYS_OF_TYPE = {
     "account_id": "cloudflare",
     "api_version": "azure",
 }
+#: Dialects whose adapters may know by themselves where to go.
+_WITHOUT_URL = frozenset({"demo", PLUGIN_DIALECT})
 _GIGACHAT_AUTH_URL = "https://ngw.devices.sberbank.ru:9443/api/v2/oauth"
 _GIGACHAT_SCOPE = "GIGACHAT_API_PERS"
 #: The Go proxy's scope, for a model in its form.
@@ -178,7 +181,7 @@ class Resolver:
             url, scope = None, _GIGACHAT_GO_SCOPE
         if off is None:
             off = self._lack_of_token(entry, provider, tokens, url or provider.base_url)
-        if off is None and provider.dialect != "demo" and not (url or provider.base_url):
+        if off is None and provider.dialect not in _WITHOUT_URL and not (url or provider.base_url):
             self._note_lack_of_url(entry, provider)
         kind = entry.kind or ("image" if entry.max_request_length == 0 else "chat")
         idle = entry.http_client_config.idle_conn_timeout_seconds

@@ -1,40 +1,125 @@
-"""Which adapter serves a model."""
+"""
+Which adapter serves a model.
+
+Built-in adapters go by the dialect of a provider's type.  Others can join: an
+embedder's own by the name of a provider (``Proxy(providers={…})``), and whole
+types by :func:`register_provider` or the packaging entry point
+``aiproxy.providers``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 
+from attrs import Factory, frozen
 from twisted.internet.interfaces import IReactorTime
 
+from aiproxy.config import known_providers
 from aiproxy.config.schema import Model
+from aiproxy.dialects.dialect import Dialect
+from aiproxy.dialects.gemini import GeminiDialect
 from aiproxy.dialects.openai import OpenAIDialect
-from aiproxy.interfaces import IProvider
+from aiproxy.dialects.signatures import SignatureMemory
+from aiproxy.errors import ConfigurationError, Problem
+from aiproxy.interfaces import IImageFetcher, IProvider
 from aiproxy.providers.demo import DemoProvider
 from aiproxy.providers.http import HTTPProvider
 from aiproxy.transport.client import UpstreamClient
 
-__all__ = ["ProviderRegistry"]
+__all__ = ["ProviderFactory", "ProviderParts", "ProviderRegistry", "register_provider"]
+
+
+@frozen
+class ProviderParts:
+    """
+    What adapters are made of; one set lives as long as the proxy.
+
+    :param client: asks upstreams, over one pool of connections.
+    :param clock: for all times.
+    :param images: fetches images for providers that do not.
+    :param signatures: what models have signed, for the next turn.
+    :param wall: seconds since the epoch.
+    """
+
+    client: UpstreamClient
+    clock: IReactorTime
+    images: IImageFetcher | None = None
+    signatures: SignatureMemory = Factory(SignatureMemory)
+    wall: Callable[[], float] = time.time
+
+
+#: Makes the adapter for one type of provider, once for each proxy.
+ProviderFactory = Callable[[ProviderParts], IProvider]
+
+_factories: dict[str, ProviderFactory] = {}
+
+
+def register_provider(name: str, factory: ProviderFactory) -> None:
+    """
+    Let configurations use a type of provider of one's own, in this process.
+
+    Call it before the configuration is loaded.  A later call for the same
+    name replaces the earlier one, for proxies that are made from then on.
+
+    :param name: the ``type`` in the configuration, or the name of a provider
+        or in a model's ``provider`` that stands for it.
+    :param factory: makes the adapter from :class:`ProviderParts`.
+    :raises ValueError: a built-in type has this name.
+    """
+    known_providers.add_provider_type(name)
+    _factories[name] = factory
 
 
 class ProviderRegistry:
     """
-    The adapters, by the dialect that a model's provider needs.
+    The adapters, by what a model's provider needs.
 
     :param more: adapters of an embedder's own, by the name of the provider in
         the configuration; they go before ours.
     """
 
-    def __init__(
-        self, client: UpstreamClient, clock: IReactorTime, more: Mapping[str, IProvider]
-    ) -> None:
+    def __init__(self, parts: ProviderParts, more: Mapping[str, IProvider]) -> None:
+        self._parts = parts
         self._more = dict(more)
+        self._by_type: dict[str, IProvider | None] = {}
         self._by_dialect: dict[str, IProvider] = {
-            "demo": DemoProvider(clock),
-            "openai": HTTPProvider(client, OpenAIDialect()),
+            "demo": DemoProvider(parts.clock),
+            "google": self._http(GeminiDialect(parts.signatures)),
         }
 
     def find(self, model: Model) -> IProvider | None:
-        """Return the adapter for a model; ``None`` where this version has none."""
+        """
+        Return the adapter for a model; ``None`` where this version has none.
+
+        :raises ConfigurationError: the adapter of a package cannot be loaded.
+        """
         if model.provider in self._more:
             return self._more[model.provider]
-        return self._by_dialect.get("openai" if model.speaks_openai else model.dialect)
+        if model.speaks_openai or model.dialect == known_providers.PLUGIN_DIALECT:
+            provider_type = model.provider_type
+            if provider_type not in self._by_type:
+                self._by_type[provider_type] = self._make(model)
+            return self._by_type[provider_type]
+        return self._by_dialect.get(model.dialect)
+
+    def _http(self, dialect: Dialect) -> HTTPProvider:
+        return HTTPProvider(self._parts.client, dialect, images=self._parts.images)
+
+    def _make(self, model: Model) -> IProvider | None:
+        if model.dialect == known_providers.PLUGIN_DIALECT:
+            return _find_factory(model.provider_type)(self._parts)
+        return self._http(OpenAIDialect())
+
+
+def _find_factory(name: str) -> ProviderFactory:
+    if name in _factories:
+        return _factories[name]
+    try:
+        entry, *_ = entry_points(group=known_providers.ENTRY_POINTS, name=name)
+        factory: ProviderFactory = entry.load()
+    except Exception as problem:
+        what = f"the adapter for providers of type {name} cannot be loaded: {problem!r}"
+        raise ConfigurationError([Problem(what)]) from problem
+    return factory

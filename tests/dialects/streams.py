@@ -8,7 +8,7 @@ from copy import deepcopy
 from itertools import pairwise
 from typing import Any
 
-from aiproxy.dialects.dialect import StreamReader
+from aiproxy.dialects.dialect import AnswerReader, StreamReader
 from aiproxy.dialects.openai import OpenAIDialect
 from aiproxy.wire.json import dumps
 
@@ -23,9 +23,16 @@ class Outcome:
     """All that a reader made of some bytes."""
 
     def __init__(
-        self, pieces: Iterable[bytes], *, choices: int = 1, max_event_bytes: int = ROOMY
+        self,
+        pieces: Iterable[bytes],
+        *,
+        choices: int = 1,
+        max_event_bytes: int = ROOMY,
+        dialect: AnswerReader | None = None,
     ) -> None:
-        reader = new_reader(choices=choices, max_event_bytes=max_event_bytes)
+        reader = (dialect or OpenAIDialect()).stream_reader(
+            choices=choices, max_event_bytes=max_event_bytes
+        )
         self.chunks: list[dict[str, Any]] = []
         for piece in pieces:
             self.chunks += reader.feed(piece)

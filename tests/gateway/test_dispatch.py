@@ -19,7 +19,7 @@ from aiproxy.gateway.dispatch import ClientCall, Dispatcher
 from aiproxy.gateway.plan import Plan
 from aiproxy.gateway.usage import CallRecord, Tokens
 from aiproxy.policy.access import Access, Principal
-from aiproxy.providers.registry import ProviderRegistry
+from aiproxy.providers.registry import ProviderParts, ProviderRegistry
 from aiproxy.testing import ScriptedProvider, ScriptedReply, chat_answer, chat_stream
 from aiproxy.transport.client import UpstreamClient
 from aiproxy.wire.json import dumps, loads
@@ -52,7 +52,7 @@ class DispatchTestCase(SynchronousTestCase):
         chosen = models or self.models
         config = Config(models=chosen, groups={"g": Group(tuple(model.name for model in chosen))})
         registry = ProviderRegistry(
-            UpstreamClient(MemoryReactorClock()), self.clock, {"scripted": provider}
+            ProviderParts(UpstreamClient(MemoryReactorClock()), self.clock), {"scripted": provider}
         )
         self.dispatcher = Dispatcher(
             Plan(config, Access(()), registry),

@@ -19,7 +19,7 @@ from aiproxy.policy.routing import Candidate
 from aiproxy.providers.call import Call
 from aiproxy.providers.demo import DemoProvider
 from aiproxy.providers.http import HTTPProvider
-from aiproxy.providers.registry import ProviderRegistry
+from aiproxy.providers.registry import ProviderParts, ProviderRegistry
 from aiproxy.transport.client import UpstreamClient
 from tests.transport.upstreams import MemoryUpstream, RecordingConsumer, answer
 
@@ -186,13 +186,13 @@ class RegistryTests(SynchronousTestCase):
         reactor = MemoryUpstream().reactor
         client = UpstreamClient(reactor)
         own = HTTPProvider(client, OpenAIDialect())
-        registry = ProviderRegistry(client, reactor, {"mine": own})
+        registry = ProviderRegistry(ProviderParts(client, reactor), {"mine": own})
         self.assertIs(registry.find(evolve(MODEL, provider="mine")), own)
         compatible = registry.find(MODEL)
         self.assertIsInstance(compatible, HTTPProvider)
         self.assertIsInstance(registry.find(evolve(MODEL, dialect="demo")), DemoProvider)
         self.assertIsNone(registry.find(evolve(MODEL, dialect="anthropic")))
         cloudflare = evolve(MODEL, dialect="cloudflare")
-        self.assertIs(registry.find(cloudflare), compatible)
+        self.assertIs(registry.find(cloudflare), registry.find(MODEL))
         native = evolve(cloudflare, url="https://api.cloudflare.com/x/ai/run/@cf/m")
         self.assertIsNone(registry.find(native))

@@ -1,0 +1,275 @@
+"""
+From Gemini's answers and events to OpenAI's shape.
+
+An event of a stream has the shape of a whole answer, so one translation
+serves both; what has to be known of the events before stands in
+:class:`AnswerTranslator`.
+
+Source: Gemini API reference (v1beta), "GenerateContentResponse"; recorded
+traffic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import define, field
+
+from aiproxy.dialects.openai_repairs import made_call_id
+from aiproxy.dialects.shapes import ChatChunk, Usage
+from aiproxy.errors import UpstreamFailed
+from aiproxy.wire.json import dumps
+
+__all__ = ["AnswerTranslator", "join_answers"]
+
+#: The numbers of finish reasons, where enumerations are asked for as numbers (recorded).
+_NUMBERED: Final = (
+    *("FINISH_REASON_UNSPECIFIED", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER"),
+    *("BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MALFORMED_FUNCTION_CALL"),
+)
+#: Finish reasons that are real ends; SAFETY and its kin are below, all others mean a failure.
+_REASONS: Final = {"STOP": "stop", "MAX_TOKENS": "length"}
+_BLOCKED: Final = frozenset(
+    {
+        *("SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"),
+        *("NO_IMAGE", "MODEL_ARMOR"),
+    }
+)
+#: What of a candidate is told in OpenAI's own words; all else goes into ``extra_content``.
+_TOLD: Final = frozenset({"content", "finishReason", "index", "tokenCount", "logprobsResult"})
+
+
+@define
+class AnswerTranslator:
+    """
+    Translates one answer, event by event.
+
+    :param note: told the signature of each call: id, name and signature.
+    :param one_call: only the first call of each choice counts
+        (``parallel_tool_calls: false``).
+    """
+
+    note: Callable[[str, str, str], None]
+    one_call: bool = False
+    _usage: dict[str, Any] = field(init=False, factory=dict)
+    _calls: dict[int, int] = field(init=False, factory=dict)
+
+    def chunk(self, document: Mapping[str, Any]) -> ChatChunk:
+        """
+        Translate an event.
+
+        :raises UpstreamFailed: the model has failed, by its finish reason.
+        """
+        chunk = self._frame(document)
+        chunk["choices"] = [
+            self._choice(candidate, place, chunk, "delta")
+            for place, candidate in enumerate(_candidates(document))
+        ]
+        return chunk
+
+    def answer(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Translate a whole answer; it raises as :meth:`chunk`."""
+        answer = self._frame(document)
+        answer["choices"] = [
+            self._choice(candidate, place, answer, "message")
+            for place, candidate in enumerate(_candidates(document))
+        ]
+        return answer
+
+    def _frame(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        frame: dict[str, Any] = {}
+        for name, theirs in (("id", "responseId"), ("model", "modelVersion")):
+            if document.get(theirs):
+                frame[name] = document[theirs]
+        usage = document.get("usageMetadata")
+        if isinstance(usage, Mapping):
+            # The last one counts, but may leave out what the others told.
+            self._usage.update(usage)
+            frame["usage"] = _usage(self._usage)
+        return frame
+
+    def _choice(
+        self, candidate: Mapping[str, Any], place: int, answer: Mapping[str, Any], field: str
+    ) -> dict[str, Any]:
+        index = candidate.get("index")
+        index = index if isinstance(index, int) else place
+        content = candidate.get("content")
+        parts = content.get("parts") if isinstance(content, Mapping) else None
+        said = self._say(parts if isinstance(parts, list) else [], index, answer)
+        extra = {name: value for name, value in candidate.items() if name not in _TOLD and value}
+        if extra:
+            said.setdefault("extra_content", {}).setdefault("google", {}).update(extra)
+        choice: dict[str, Any] = {"index": index, field: said}
+        reason = _reason(candidate.get("finishReason"))
+        if reason is not None:
+            word, native = reason
+            # Calls finish with STOP (recorded).
+            choice["finish_reason"] = (
+                "tool_calls" if word == "stop" and self._calls.get(index) else word
+            )
+            if native:
+                choice["native_finish_reason"] = native
+        logprobs = candidate.get("logprobsResult")
+        if isinstance(logprobs, Mapping):
+            choice["logprobs"] = {"content": _logprobs(logprobs)}
+        return choice
+
+    def _say(self, parts: list[Any], index: int, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """Put the parts of a content into one message or delta."""
+        texts: dict[str, str] = {}
+        calls: list[dict[str, Any]] = []
+        images: list[dict[str, Any]] = []
+        google: dict[str, Any] = {}
+        for part in parts:
+            if not isinstance(part, Mapping):
+                continue
+            signature = part.get("thoughtSignature")
+            if isinstance(part.get("text"), str):
+                name = "reasoning_content" if part.get("thought") else "content"
+                texts[name] = texts.get(name, "") + part["text"]
+                if signature:
+                    google["thought_signature"] = signature
+            elif isinstance(part.get("functionCall"), Mapping):
+                call = self._call(part["functionCall"], signature, index, answer)
+                if call is not None:
+                    calls.append(call)
+            elif (image := _image(part.get("inlineData"))) is not None:
+                images.append({**image, "index": len(images)})
+                if signature:
+                    google["thought_signature"] = signature
+            elif part:
+                # What ran at Google itself goes back as it came.
+                google.setdefault("parts", []).append(dict(part))
+        said: dict[str, Any] = {name: text for name, text in texts.items() if text}
+        if calls:
+            said["tool_calls"] = calls
+        if images:
+            said["images"] = images
+        if google:
+            said["extra_content"] = {"google": google}
+        return said
+
+    def _call(
+        self, told: Mapping[str, Any], signature: Any, index: int, answer: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        number = self._calls.get(index, 0)
+        if self.one_call and number:
+            return None
+        self._calls[index] = number + 1
+        name = told.get("name")
+        call_id = told.get("id") or made_call_id(answer, index, number)
+        function = {"name": name, "arguments": dumps(told.get("args") or {}).decode()}
+        call: dict[str, Any] = {"id": call_id, "type": "function", "function": function}
+        if signature:
+            call["extra_content"] = {"google": {"thought_signature": signature}}
+            self.note(call_id, str(name), signature)
+        return call
+
+
+def join_answers(documents: list[Any]) -> dict[str, Any]:
+    """
+    Join the events of a stream into one answer of Gemini's.
+
+    Without ``alt=sse`` a stream comes as one JSON array (recorded).
+    """
+    joined: dict[str, Any] = {}
+    usage: dict[str, Any] = {}
+    candidates: dict[int, dict[str, Any]] = {}
+    for document in documents:
+        if not isinstance(document, Mapping):
+            continue
+        joined.update(document)
+        usage.update(document.get("usageMetadata") or {})
+        for place, candidate in enumerate(_candidates(document)):
+            index = candidate.get("index", place)
+            known = candidates.setdefault(index, {"content": {"parts": []}})
+            content = candidate.get("content") or {}
+            known["content"]["parts"] += content.get("parts") or []
+            known.update({name: candidate[name] for name in candidate if name != "content"})
+    joined["candidates"] = list(candidates.values())
+    joined["usageMetadata"] = usage
+    return joined
+
+
+def _candidates(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Give the candidates; a prompt that was blocked has one that says so."""
+    told = document.get("candidates")
+    candidates = [one for one in told if isinstance(one, Mapping)] if isinstance(told, list) else []
+    feedback = document.get("promptFeedback")
+    if not candidates and isinstance(feedback, Mapping) and feedback.get("blockReason"):
+        reason = feedback["blockReason"]
+        blocked = reason if reason in _BLOCKED else "PROHIBITED_CONTENT"
+        return [{"finishReason": blocked, "promptFeedback": feedback}]
+    return candidates
+
+
+def _reason(told: Any) -> tuple[str, str | None] | None:
+    """Return the finish reason, and the provider's own where it says more."""
+    if isinstance(told, int) and 0 < told < len(_NUMBERED):
+        told = _NUMBERED[told]
+    if not isinstance(told, str) or told == _NUMBERED[0]:
+        return None
+    if told in _REASONS:
+        return _REASONS[told], None
+    if told in _BLOCKED or told.startswith("IMAGE_"):
+        return "content_filter", told
+    raise UpstreamFailed(f"the upstream broke its answer off: {told}", code=told)
+
+
+def _image(told: Any) -> dict[str, Any] | None:
+    """Write an image as OpenRouter does: Chat Completions have no field for it."""
+    if not isinstance(told, Mapping):
+        return None
+    kind, data = told.get("mimeType"), told.get("data")
+    if not isinstance(kind, str) or not kind.startswith("image/") or not isinstance(data, str):
+        return None
+    return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{data}"}}
+
+
+def _usage(told: Mapping[str, Any]) -> Usage:
+    """Write usage; thoughts are a part of the completion, tools' results one of the prompt."""
+
+    def count(name: str) -> int:
+        value = told.get(name)
+        return value if isinstance(value, int) else 0
+
+    thoughts = count("thoughtsTokenCount")
+    prompt = count("promptTokenCount") + count("toolUsePromptTokenCount")
+    completion = count("candidatesTokenCount") + thoughts
+    usage: Usage = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": max(count("totalTokenCount"), prompt + completion),
+        "prompt_tokens_details": {"cached_tokens": min(count("cachedContentTokenCount"), prompt)},
+        "completion_tokens_details": {"reasoning_tokens": thoughts},
+    }
+    for name, theirs in (
+        ("prompt", "promptTokensDetails"),
+        ("completion", "candidatesTokensDetails"),
+    ):
+        for detail in told.get(theirs) or ():
+            kind = detail.get("modality") if isinstance(detail, Mapping) else None
+            if kind in ("AUDIO", "IMAGE", "VIDEO"):
+                usage[f"{name}_tokens_details"][f"{kind.lower()}_tokens"] = detail.get("tokenCount")
+    return usage
+
+
+def _logprobs(told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Write log probabilities: each token that was chosen, with what else it could have been."""
+    chosen = told.get("chosenCandidates") or []
+    others = told.get("topCandidates") or []
+    written = []
+    for place, token in enumerate(chosen):
+        top = others[place].get("candidates") or [] if place < len(others) else []
+        written.append({**_token(token), "top_logprobs": [_token(other) for other in top]})
+    return written
+
+
+def _token(told: Mapping[str, Any]) -> dict[str, Any]:
+    text = str(told.get("token") or "")
+    return {
+        "token": text,
+        "logprob": told.get("logProbability", 0.0),
+        "bytes": list(text.encode("utf-8", "surrogatepass")),
+    }
