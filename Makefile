@@ -12,13 +12,14 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types bench docs clean
+.PHONY: help run test lint types providers bench docs clean
 
 help:
 	@echo 'make run    start the server (ARGS="--config my.yaml" for options)'
 	@echo 'make test   run all tests, with coverage'
 	@echo 'make lint   check style and imports'
 	@echo 'make types  check types'
+	@echo 'make providers  write the table of docs/providers.md from what the tests show'
 	@echo 'make bench  run the benchmarks'
 	@echo 'make docs   build the documentation into docs/_build'
 	@echo 'make clean  remove what the others made'
@@ -34,6 +35,9 @@ lint: $(VENV)/installed-lint
 
 types: $(VENV)/installed-lint
 	$(BIN)/mypy
+
+providers: $(VENV)/installed-test
+	$(BIN)/python -m pytest -q --provider-table
 
 bench: $(VENV)/installed
 	@if [ -f bench/__main__.py ]; then $(BIN)/python -m bench; \

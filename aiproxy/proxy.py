@@ -21,6 +21,7 @@ from aiproxy.providers.http import tls_settings
 from aiproxy.providers.registry import ProviderParts, ProviderRegistry
 from aiproxy.service import ProxyService
 from aiproxy.transport.client import UpstreamClient
+from aiproxy.transport.images import ImageFetcher
 
 __all__ = ["Proxy"]
 
@@ -64,7 +65,7 @@ class Proxy:
         client = UpstreamClient(reactor)
         for tls in {tls_settings(model) for model in config.models}:
             client.load(tls)
-        parts = ProviderParts(client, reactor, None, SignatureMemory(), wall)
+        parts = ProviderParts(client, reactor, ImageFetcher(reactor), SignatureMemory(), wall)
         registry = ProviderRegistry(parts, providers)
         for model in config.models:
             registry.find(model)  # What cannot be loaded is known now.

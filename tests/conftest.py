@@ -1,10 +1,23 @@
 """What holds for every test that pytest runs."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import chdir
 
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
+
+from tests import shown
+from tests.dialects import recordings
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the table of providers be written."""
+    parser.addoption(
+        "--provider-table",
+        action="store_true",
+        help="write the table of docs/providers.md from what the tests show",
+    )
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
@@ -34,3 +47,41 @@ def _working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     """
     with chdir(tmp_path_factory.mktemp("trial")):
         yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Count what a test has shown, if it passed."""
+    report = yield
+    if report.when == "call":
+        if report.passed:
+            shown.passed()
+        shown.current.clear()
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write or check the table of providers, if all tests have run."""
+    config = session.config
+    whole = config.args == config.getini("testpaths") and not config.option.keyword
+    if session.testsfailed or not whole or not _has_recordings():
+        return
+    before, table, after = shown.read_page()
+    written = shown.write_table(shown.shown)
+    if table == written:
+        return
+    if config.option.provider_table:
+        shown.PAGE.write_text(before + written + after, encoding="utf-8")
+        return
+    session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.write_line(
+            "the table in docs/providers.md is out of date: make providers", red=True
+        )
+
+
+def _has_recordings() -> bool:
+    return bool(os.environ.get(recordings.VARIABLE))

@@ -113,11 +113,12 @@ def _key_note(configured: Configured) -> Iterator[Problem]:
 
 
 def _model_note(model: Model, loaded: Loaded) -> Iterator[Problem]:
-    native_cloudflare = model.dialect == "cloudflare" and not model.speaks_openai
-    if model.dialect in _LATER_DIALECTS or native_cloudflare:
+    if model.dialect in _LATER_DIALECTS:
         where = f"{model.place.path}: " if model.place.path else ""
-        what = "the native API of cloudflare" if native_cloudflare else model.provider_type
-        message = f"{where}{model.name}: {what} is not served in this version; it answers 503"
+        message = (
+            f"{where}{model.name}: {model.provider_type} is not served in this version;"
+            " it answers 503"
+        )
         yield Problem(message, loaded.file, model.place.line)
 
 

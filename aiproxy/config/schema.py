@@ -170,7 +170,7 @@ class Model:
         if self.dialect == "cloudflare":
             if self.url is not None:
                 return where.endswith("/chat/completions")
-            return not where.endswith("/ai/run")
+            return not where.endswith(("/ai/run", "/workers-ai", "/workers-ai/run"))
         if self.dialect == "google":
             return where.endswith(("/openai", "/openai/chat/completions"))
         return self.dialect == "openai"

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from aiproxy.config import known_providers
 from aiproxy.config.schema import Model
+from aiproxy.dialects.cloudflare import CloudflareDialect
 from aiproxy.dialects.dialect import Dialect
 from aiproxy.dialects.gemini import GeminiDialect
 from aiproxy.dialects.openai import OpenAIDialect
@@ -86,6 +87,7 @@ class ProviderRegistry:
         self._by_type: dict[str, IProvider | None] = {}
         self._by_dialect: dict[str, IProvider] = {
             "demo": DemoProvider(parts.clock),
+            "cloudflare": self._http(CloudflareDialect()),
             "google": self._http(GeminiDialect(parts.signatures)),
         }
 

@@ -12,6 +12,7 @@ from aiproxy.dialects.dialect import WireRequest
 from aiproxy.dialects.gemini import GeminiDialect
 from aiproxy.wire.json import dumps
 from tests.dialects.streams import Outcome, write_events
+from tests.shown import PLAIN, STREAMED, show
 
 PIXEL = "data:image/png;base64,AAAA"
 HI = {"role": "user", "content": "Hi"}
@@ -159,6 +160,7 @@ class MessageTests(WritingTestCase):
             self.assertEqual(
                 self.contents({"role": "user", "content": [part]}), [("user", [expected])]
             )
+        show("google", "images, data URL", "images, http URL", "files and sound")
 
     def test_refused_parts(self) -> None:
         """What Gemini has no words for is refused, with its place."""
@@ -293,6 +295,7 @@ class SignatureTests(WritingTestCase):
             contents = self.contents(HI, {"role": "assistant", "tool_calls": [made]}, model=NEW)
             expected = {"functionCall": {"name": "f", "args": {}}, "thoughtSignature": "S"}
             self.assertEqual(contents[1][1], [expected])
+        show("google", "signatures of thoughts")
 
     def test_unknown(self) -> None:
         """Where the model insists, the first call of a set gets a stand-in."""
@@ -343,6 +346,7 @@ class ParameterTests(WritingTestCase):
         self.assertEqual(self.config(max_tokens=9, stop=["a", "b"], n=1), {
             "maxOutputTokens": 9, "stopSequences": ["a", "b"],
         })  # fmt: skip
+        show("google", "sampling parameters", "stop", "seed", "n")
 
     def test_dropped(self) -> None:
         """What only OpenAI has is left out, and named; what nobody knows passes."""
@@ -371,6 +375,7 @@ class ParameterTests(WritingTestCase):
         schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/x"}}}
         told = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
         self.assertEqual(self.config(response_format=told), {**mime, "responseJsonSchema": schema})
+        show("google", "JSON mode", "JSON schema")
 
     def test_json_beside_tools(self) -> None:
         """Older models take JSON mode or functions: there it is asked for in words."""
@@ -400,6 +405,7 @@ class ParameterTests(WritingTestCase):
             self.assertEqual(config, {"thinkingConfig": expected}, (model, effort))
         wire = self.write(model="gemini-2.0-flash", reasoning_effort="low")
         self.assertEqual(wire.dropped, ("reasoning_effort",))
+        show("google", "reasoning effort")
 
     def test_reasoning(self) -> None:
         """OpenRouter's object is understood too."""
@@ -471,6 +477,7 @@ class ToolTests(WritingTestCase):
         self.assertEqual(body["tools"], [{"functionDeclarations": [{"name": "g"}]}])
         self.assertEqual(body["toolConfig"], {"functionCallingConfig": {"mode": "ANY"}})
         self.assertNotIn("toolConfig", self.body(tool_choice="none"))
+        show("google", "tool choice")
 
     def test_refused(self) -> None:
         """What cannot be done is refused with the field's name."""
@@ -493,6 +500,7 @@ class ToolTests(WritingTestCase):
         events = [candidate(calls[0], reason=None), candidate(calls[1])]
         told = Outcome([write_events(*events)], dialect=reader).calls()
         self.assertEqual([one["function"]["name"] for one in told], ["f"])
+        show("google", "parallel calls off")
 
 
 class AnswerTests(SynchronousTestCase):
@@ -540,6 +548,8 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(outcome.reasons(), ["content_filter"])
         assert outcome.usage is not None
         self.assertEqual(outcome.usage["prompt_tokens"], 4)
+        show("google", "refusals and safety", way=PLAIN)
+        show("google", "refusals and safety", way=STREAMED)
 
     def test_empty(self) -> None:
         """An answer without a candidate is none."""
@@ -574,6 +584,7 @@ class AnswerTests(SynchronousTestCase):
         (token,) = choice["logprobs"]["content"]
         self.assertEqual((token["token"], token["logprob"], token["bytes"]), ("x", -0.5, [120]))
         self.assertEqual([top["bytes"] for top in token["top_logprobs"]], [[120], [195, 169]])
+        show("google", "log probabilities", way=PLAIN)
 
     def test_usage(self) -> None:
         """Thoughts count as completion, tools' results as prompt; a chunk's gaps are filled."""

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from aiproxy import errors
 from aiproxy.dialects.gemini import GeminiDialect
 from aiproxy.dialects.openai_repairs import FINISH_REASONS
+from tests import shown
 from tests.dialects.gemini_inverse import camel, lower_types, openai_request
 from tests.dialects.recordings import Recording, read_recordings
 from tests.dialects.streams import (
@@ -125,6 +126,8 @@ class AnswerTests(SynchronousTestCase):
             self.check(recording, told, message, calls, choice["finish_reason"], answer["usage"])
             self.assertEqual(sorted(signatures_in(answer)), sorted(told.signatures))
             ChatCompletion.model_validate({"id": "x", "created": 1, **answer}, strict=True)
+            reason, usage = choice["finish_reason"], answer["usage"]
+            shown.show_answer("google", message, reason, usage, shown.PLAIN)
         self.assertGreater(seen, 10)
 
     def test_streams(self) -> None:
@@ -151,6 +154,9 @@ class AnswerTests(SynchronousTestCase):
             self.check(recording, told, message, outcome.calls(), reason, usage)
             self.assertEqual(sorted(signatures_in(outcome.chunks)), sorted(told.signatures))
             self.assertEqual(outcome.chunks[-1]["usage"], usage, recording.name)
+            extra = [delta["extra_content"] for delta in deltas if "extra_content" in delta]
+            whole = {**message, "tool_calls": outcome.calls(), "extra_content": extra}
+            shown.show_answer("google", whole, reason, usage, shown.STREAMED)
             frame = {"object": "chat.completion.chunk", "created": 1}
             for chunk in outcome.chunks:
                 ChatCompletionChunk.model_validate({**chunk, **frame}, strict=True)
@@ -281,6 +287,7 @@ class ErrorTests(SynchronousTestCase):
                 self.assertEqual(outcome.chunks, [])
                 self.assertIs(type(outcome.error), kind, recording.name)
         self.assertEqual(seen, len(ERRORS))
+        shown.show("google", *shown.ERRORS)
 
 
 #: What is written otherwise than it was recorded: part of the recording's name -> why.
@@ -333,12 +340,16 @@ class RequestTests(SynchronousTestCase):
 
     def written(self, recording: Recording) -> dict[str, Any]:
         """Write the OpenAI request that means what was recorded."""
-        model = recording.request["url"].rpartition("/models/")[2].partition(":")[0]
-        request = openai_request(recording.request["body"], model)
+        model, request = self.request(recording)
         wire = GeminiDialect().write_request(request, model=model, stream=recording.streamed)
         self.assertEqual(wire.dropped, (), recording.name)
         body: dict[str, Any] = json.loads(wire.body)
         return body
+
+    def request(self, recording: Recording) -> tuple[str, dict[str, Any]]:
+        """Return the model, and the OpenAI request that means what was recorded."""
+        model = recording.request["url"].rpartition("/models/")[2].partition(":")[0]
+        return model, openai_request(recording.request["body"], model)
 
     def sensible(self) -> Iterator[Recording]:
         """Give the recordings with a whole request in words."""
@@ -356,6 +367,7 @@ class RequestTests(SynchronousTestCase):
             seen += 1
             recorded = settled(recording.request["body"])
             self.assertEqual(settled(self.written(recording)), recorded, recording.name)
+            shown.show_request("google", self.request(recording)[1])
         self.assertGreater(seen, 20)
 
     def test_official_types(self) -> None:

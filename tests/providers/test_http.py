@@ -1,4 +1,4 @@
-"""Tests of :mod:`aiproxy.providers.http` and :mod:`aiproxy.providers.registry`."""
+"""Tests of :mod:`aiproxy.providers.http`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from aiproxy.errors import ConnectFailed, UpstreamRateLimited, UpstreamRefused
 from aiproxy.interfaces import IProvider, IReply
 from aiproxy.policy.routing import Candidate
 from aiproxy.providers.call import Call
-from aiproxy.providers.demo import DemoProvider
 from aiproxy.providers.http import HTTPProvider
-from aiproxy.providers.registry import ProviderParts, ProviderRegistry
 from aiproxy.transport.client import UpstreamClient
 from tests.transport.upstreams import MemoryUpstream, RecordingConsumer, answer
 
@@ -176,23 +174,3 @@ class HTTPProviderTests(SynchronousTestCase):
         reply.abandon()
         reply.abandon()
         self.assertTrue(connection.transport.disconnecting)
-
-
-class RegistryTests(SynchronousTestCase):
-    """Which adapter serves a model."""
-
-    def test_find(self) -> None:
-        """An embedder's own by the provider's name, else by the dialect."""
-        reactor = MemoryUpstream().reactor
-        client = UpstreamClient(reactor)
-        own = HTTPProvider(client, OpenAIDialect())
-        registry = ProviderRegistry(ProviderParts(client, reactor), {"mine": own})
-        self.assertIs(registry.find(evolve(MODEL, provider="mine")), own)
-        compatible = registry.find(MODEL)
-        self.assertIsInstance(compatible, HTTPProvider)
-        self.assertIsInstance(registry.find(evolve(MODEL, dialect="demo")), DemoProvider)
-        self.assertIsNone(registry.find(evolve(MODEL, dialect="anthropic")))
-        cloudflare = evolve(MODEL, dialect="cloudflare")
-        self.assertIs(registry.find(cloudflare), registry.find(MODEL))
-        native = evolve(cloudflare, url="https://api.cloudflare.com/x/ai/run/@cf/m")
-        self.assertIsNone(registry.find(native))
