@@ -52,8 +52,6 @@ _LATER = (
     _Later("keys[].tokens_per_minute", present=0),
     _Later("keys[].max_concurrent", present=0),
     _Later("providers.NAME.discover", present=False),
-    _Later("providers.NAME.auth_url"),
-    _Later("providers.NAME.scope"),
     _Later("providers.NAME.api_version"),
     _Later("models[].weight", present=1.0),
     _Later("models[].requests_per_minute", present=0),
@@ -90,7 +88,7 @@ _EFFECTS = {
 }
 
 #: Dialects without an adapter yet: their models answer 503.
-_LATER_DIALECTS = frozenset(("anthropic", "cohere", "gigachat"))
+_LATER_DIALECTS = frozenset(("anthropic", "cohere"))
 
 
 def without_effect(loaded: Loaded) -> list[str]:

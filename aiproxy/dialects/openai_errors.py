@@ -69,6 +69,7 @@ _CREDIT_WORDS: Final = _words(
 _CONTEXT_WORDS: Final = _words(
     r"context (?:length|window)",
     r"maximum (?:context|prompt|input) length",
+    r"exceeds the maximum number of tokens",
     r"too many tokens",
     r"(?:prompt|input|request) (?:is |was )?too (?:long|large)",
     r"reduce the length",
@@ -93,6 +94,7 @@ _NO_MODEL_WORDS: Final = _words(
     # In one sentence; the full stop in a model's name ends none.
     r"\bmodel\b(?:[^.]|\.(?! )){0,120}?(?:\bnot exist\b|\bnot found\b|\bdecommissioned\b)",
     r"not a valid model",
+    r"\bmodels/[^\s`]{1,200}`? (?:is |was )?not found",
     r"(?:unknown|invalid|no such) model\b",
     r"deployment .{0,200}?does not exist",
 )

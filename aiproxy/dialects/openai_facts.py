@@ -35,6 +35,26 @@ _NAMED_STATUS: Final = {
     "requests": 429,
     "insufficient_quota": 429,
     "overloaded_error": 529,
+    # The Text Generation Inference server's (HuggingFace).
+    "overloaded": 429,
+    "validation": 422,
+    # Google's names (google.rpc.Code).
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "OUT_OF_RANGE": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "ABORTED": 409,
+    "ALREADY_EXISTS": 409,
+    "RESOURCE_EXHAUSTED": 429,
+    "CANCELLED": 499,
+    "UNKNOWN": 500,
+    "INTERNAL": 500,
+    "DATA_LOSS": 500,
+    "UNIMPLEMENTED": 501,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
 }
 _STATUS: Final = re.compile(r"[45][0-9][0-9]")
 
@@ -124,13 +144,16 @@ def _read_document(document: Any, *, nested: bool = False) -> Facts:
         return Facts(read_words(document), spoken=False)
     groq = document.get("x_groq")
     error = document.get("error") or (groq.get("error") if isinstance(groq, Mapping) else None)
+    error = error or document.get("errors")
     if isinstance(error, list):
         error = error[0] if error else None
     # What may be in either: the error, or the document around it.
     sources = [error, document] if isinstance(error, Mapping) else [document]
     details = _details(sources)
     code, kind, inner = (_find(sources, name) for name in ("code", "type", "innererror"))
-    named = [code, kind, *(detail.get("reason") for detail in details)]
+    # Cohere's and HuggingFace's (recorded).
+    other_kind = _find(sources, "error_type")
+    named = [code, kind, other_kind, *(detail.get("reason") for detail in details)]
     if isinstance(inner, Mapping):
         named.append(inner.get("code"))
     metadata = _find(sources, "metadata")
@@ -146,7 +169,9 @@ def _read_document(document: Any, *, nested: bool = False) -> Facts:
         code=code if isinstance(code, int) and not isinstance(code, bool) else _name(code),
         names=frozenset(name for name in named if isinstance(name, str)) | raw.names,
         param=_name(_find(sources, "param")) or _location(details),
-        status=_read_status(_find(sources, "status_code"), _find(sources, "status"), code, kind),
+        status=_read_status(
+            *(_find(sources, "status_code"), _find(sources, "status"), code, kind, other_kind)
+        ),
         raw=raw.message,
         delay=next((delay for delay in delays if delay is not None), raw.delay),
         headers={name.lower(): value for name, value in headers.items() if isinstance(value, str)},

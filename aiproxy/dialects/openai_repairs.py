@@ -15,7 +15,14 @@ repair                reason
 ``index``             required; missing in some answers
 ``role``              ``assistant``, in the first delta of each choice and in none
                       after it (OpenRouter repeats it in every chunk)
-``content``           required in a message; Groq leaves it out beside tool calls
+``content``           required in a message; Groq leaves it out beside tool calls.
+                      A string or null: Cloudflare writes an object where a schema
+                      was asked for, which becomes its JSON; Mistral a list of
+                      parts, whose texts are joined
+``content_parts``     the parts of such a list that hold no text
+``reasoning_content`` where clients look for thoughts; Mistral's stand in the list
+                      of parts, in ``reasoning`` only they do at Cerebras, Groq,
+                      Ollama, OpenRouter and Together: added, the original stays
 ``delta``             required, may be missing beside a finish reason; a
                       ``message`` in its place is one
 ``finish_reason``     clients branch on it: one of OpenAI's five words, once, last;
@@ -52,6 +59,7 @@ __all__ = [
     "repair_arguments",
     "repair_choice",
     "repair_finish",
+    "repair_said",
 ]
 
 #: OpenAI's own words.
@@ -123,6 +131,7 @@ def repair_choice(choice: dict[str, Any], place: int, answer: Mapping[str, Any])
     message = choice["message"]
     message["role"] = "assistant"
     message.setdefault("content", None)
+    repair_said(message)
     told = message.get("tool_calls")
     calls = [call for call in told if isinstance(call, dict)] if isinstance(told, list) else []
     ids = {""}
@@ -134,6 +143,40 @@ def repair_choice(choice: dict[str, Any], place: int, answer: Mapping[str, Any])
     else:
         message.pop("tool_calls", None)
         repair_finish(choice, called="function_call" if message.get("function_call") else "")
+
+
+def repair_said(message: dict[str, Any]) -> None:
+    """Put the content and the thoughts of a message or a delta right, in place."""
+    content = message.get("content")
+    if isinstance(content, list):
+        _join_parts(content, message)
+    elif content is not None and not isinstance(content, str):
+        message["content"] = dumps(content).decode()
+    thoughts = message.get("reasoning")
+    if isinstance(thoughts, str) and thoughts and message.get("reasoning_content") is None:
+        message["reasoning_content"] = thoughts
+
+
+def _join_parts(parts: list[Any], message: dict[str, Any]) -> None:
+    """Put a content of parts in its places in a message or a delta."""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    others: list[Any] = []
+    for part in parts:
+        told, pieces = texts, part
+        if isinstance(part, dict) and part.get("type") == "thinking":
+            told, pieces = thoughts, part.get("thinking")
+        for piece in pieces if isinstance(pieces, list) else [pieces]:
+            text = piece.get("text") if isinstance(piece, dict) else piece
+            if isinstance(text, str):
+                told.append(text)
+            elif piece is not None:
+                others.append(piece)
+    message["content"] = "".join(texts)
+    if thoughts:
+        message["reasoning_content"] = "".join(thoughts)
+    if others:
+        message["content_parts"] = others
 
 
 def _repair_call(call: dict[str, Any], ids: set[str], made_id: str) -> None:

@@ -22,6 +22,7 @@ from aiproxy.dialects.openai_repairs import (
     made_call_id,
     repair_arguments,
     repair_finish,
+    repair_said,
 )
 from aiproxy.dialects.shapes import ChatChunk, Usage, says_something
 from aiproxy.errors import AIProxyError, AnswerTooLarge, StreamCut, UpstreamFailed
@@ -299,6 +300,7 @@ class OpenAIStreamReader:
             delta = choice.pop("message", None)
             choice["delta"] = delta = delta if isinstance(delta, dict) else {}
         delta.pop("role", None)
+        repair_said(delta)
         if "tool_calls" in delta:
             self._read_calls(delta, chunk, choice["index"], state)
         if delta.get("function_call"):

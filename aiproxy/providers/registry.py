@@ -21,11 +21,15 @@ from aiproxy.config.schema import Model
 from aiproxy.dialects.cloudflare import CloudflareDialect
 from aiproxy.dialects.dialect import Dialect
 from aiproxy.dialects.gemini import GeminiDialect
+from aiproxy.dialects.gigachat import GigaChatDialect
 from aiproxy.dialects.openai import OpenAIDialect
+from aiproxy.dialects.quirks import quirks_of
 from aiproxy.dialects.signatures import SignatureMemory
 from aiproxy.errors import ConfigurationError, Problem
 from aiproxy.interfaces import IImageFetcher, IProvider
 from aiproxy.providers.demo import DemoProvider
+from aiproxy.providers.gigachat import GigaChatProvider
+from aiproxy.providers.gigachat_credentials import GigaChatCredentials
 from aiproxy.providers.http import HTTPProvider
 from aiproxy.transport.client import UpstreamClient
 
@@ -87,6 +91,13 @@ class ProviderRegistry:
         self._by_type: dict[str, IProvider | None] = {}
         self._by_dialect: dict[str, IProvider] = {
             "demo": DemoProvider(parts.clock),
+            "gigachat": GigaChatProvider(
+                parts.client,
+                GigaChatDialect(),
+                GigaChatCredentials(parts.client, parts.wall),
+                parts.images,
+                clock=parts.clock,
+            ),
             "cloudflare": self._http(CloudflareDialect()),
             "google": self._http(GeminiDialect(parts.signatures)),
         }
@@ -112,7 +123,7 @@ class ProviderRegistry:
     def _make(self, model: Model) -> IProvider | None:
         if model.dialect == known_providers.PLUGIN_DIALECT:
             return _find_factory(model.provider_type)(self._parts)
-        return self._http(OpenAIDialect())
+        return self._http(OpenAIDialect(quirks=quirks_of(model.provider_type)))
 
 
 def _find_factory(name: str) -> ProviderFactory:

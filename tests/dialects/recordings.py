@@ -29,6 +29,11 @@ class Recording:
     body: bytes
     streamed: bool
 
+    @property
+    def provider(self) -> str:
+        """Whose it is."""
+        return self.name.partition("/")[0]
+
 
 def read_recordings(api: str, *providers: str) -> Iterator[Recording]:
     """

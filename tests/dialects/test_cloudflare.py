@@ -19,6 +19,7 @@ from aiproxy.wire.json import dumps
 from aiproxy.wire.urls import join_url
 from tests.dialects.streams import Outcome, bytewise, split_at, write_events
 from tests.golden.expected import describe_error
+from tests.shown import PLAIN, STREAMED, show
 
 SAMPLES = Path(tests.golden.__file__).parent / "cloudflare"
 STREAMS = sorted((SAMPLES / "streams").glob("*.sse"))
@@ -91,6 +92,7 @@ class RequestTests(SynchronousTestCase):
             "stream": False,
         }
         self.assertEqual(json.loads(wire.body), expected)
+        show("cloudflare native", "sampling parameters")
 
     def test_limit(self) -> None:
         """A limit is always named: the newer field's, the older one's, or our own."""
@@ -112,6 +114,7 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual(body(top_p=0.5)["top_p"], 0.5)
         self.assertEqual(body(seed=0)["seed"], 1)
         self.assertEqual(body(seed=8)["seed"], 8)
+        show("cloudflare native", "seed")
 
     def test_dropped(self) -> None:
         """What there is no such thing for is named, once."""
@@ -155,6 +158,7 @@ class RequestTests(SynchronousTestCase):
         wire = write(stop=["a", ""])
         self.assertNotIn("stop", json.loads(wire.body))
         self.assertEqual(reader_of(wire).stops, ("a",))
+        show("cloudflare native", "stop")
 
     def test_texts(self) -> None:
         """Parts of text are joined; there is always a text."""
@@ -179,6 +183,7 @@ class RequestTests(SynchronousTestCase):
         """Parts with images stay as they are."""
         told = {"role": "user", "content": [{"type": "text", "text": "a"}, IMAGE]}
         self.assertEqual(messages(told), [told])
+        show("cloudflare native", "images, data URL")
 
     def test_other_parts(self) -> None:
         """What is neither text nor image is refused, and where it stands is told."""
@@ -215,6 +220,7 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual(
             written[2]["function"], {"name": "now", "description": "now", "parameters": empty}
         )
+        show("cloudflare native", "tools")
 
     def test_other_tools(self) -> None:
         """Tools that are no functions, and functions that are no tools, are refused."""
@@ -240,6 +246,7 @@ class RequestTests(SynchronousTestCase):
             {"type": "json_schema", "json_schema": {"type": "object"}},
         ):
             self.assertEqual(body(response_format=as_it_is)["response_format"], as_it_is)
+        show("cloudflare native", "JSON schema")
 
     def test_stream(self) -> None:
         """A stream is asked for only where there is one: not in JSON mode, not of gpt-oss."""
@@ -306,6 +313,7 @@ class AnswerTests(SynchronousTestCase):
                 self.assertEqual(describe_error(error), sample.get("error"), sample["name"])
             else:
                 self.assertEqual(answer, sample.get("answer"), sample["name"])
+        show("cloudflare native", "text", "tool calls", "usage", way=PLAIN)
 
     def test_errors(self) -> None:
         """Each means what is expected of it, and the status that came is told."""
@@ -313,12 +321,14 @@ class AnswerTests(SynchronousTestCase):
             error = CloudflareDialect().read_error(sample["status"], {}, to_bytes(sample["body"]))
             self.assertEqual(describe_error(error), sample["error"], sample["name"])
             self.assertEqual(error.upstream_status, sample["status"], sample["name"])
+        show("cloudflare native", "errors by status", "errors inside a 200")
 
     def test_delay(self) -> None:
         """A delay in the headers counts."""
         told = {"errors": [{"code": 3040, "message": "busy"}], "success": False}
         error = CloudflareDialect().read_error(429, {"retry-after": "7"}, dumps(told))
         self.assertEqual(error.retry_after, 7)
+        show("cloudflare native", "retry delay")
 
     def test_limit_that_was_asked_for(self) -> None:
         """An answer that is as long as was allowed is cut."""
@@ -327,6 +337,7 @@ class AnswerTests(SynchronousTestCase):
             reader = reader_of(write(max_tokens=most))
             answer = reader.read_reply(dumps({"result": result, "success": True}))
             self.assertEqual(answer["choices"][0]["finish_reason"], expected)
+        show("cloudflare native", "end by length", way=PLAIN)
 
 
 class StreamTests(SynchronousTestCase):
@@ -345,6 +356,8 @@ class StreamTests(SynchronousTestCase):
                 "error": describe_error(outcome.error),
             }
             self.assertEqual(told, expected, path.stem)
+        show("cloudflare native", "text", "tool calls", "usage", way=STREAMED)
+        show("cloudflare native", "errors inside a stream")
 
     def test_every_split(self) -> None:
         """No split changes anything, nor do single bytes."""

@@ -100,6 +100,12 @@ class WhoMustActTests(SynchronousTestCase):
             (429, "Request too large for m on tokens per min: Limit 4, Requested 25", TOO_LONG),
             (429, "Too many tokens, please wait before trying again.", LIMITED),
             (403, "the prompt is too long", AUTH),
+            (
+                400,
+                "The input token count (9) exceeds the maximum number of tokens allowed (8).",
+                TOO_LONG,
+            ),
+            (429, "Quota exceeded for metric: input_token_count, limit: 0", LIMITED),
             # Content.
             (400, "triggering our content management policy", CONTENT),
             (403, "Content violates usage guidelines.", CONTENT),
@@ -122,6 +128,9 @@ class WhoMustActTests(SynchronousTestCase):
             (404, 'model "x" not found, try pulling it first', NOT_OURS),
             (404, "The model x was deprecated and is no longer accessible", NOT_OURS),
             (404, "model: x-1", NOT_OURS),
+            (404, "models/x-1.5 is not found for API version v1beta, or is not …", NOT_OURS),
+            (404, f"Publisher Model `projects/{'p' * 99}/models/x-1.5` not found.", NOT_OURS),
+            (404, "cachedContents/models not found", REFUSED),
             (404, "No endpoints found for a/b.", NOT_OURS),
             (404, "No endpoints found that support tool use.", REFUSED),
             (404, "Not Found", NOT_OURS),
@@ -193,6 +202,20 @@ class WhoMustActTests(SynchronousTestCase):
             (read(503, {"message": "m"}, retry_after="7"), 7.0),
             (read(429, {"metadata": {"headers": {"Retry-After": "9"}}}), 9.0),
             (read(429, {"metadata": {"headers": {"Retry-After": "9"}}}, retry_after="2"), 2.0),
+            (read(429, {"details": [{"retryDelay": "48s"}], "message": message}), 48.0),
+            (read(None, {"code": 429, "details": [{"retryDelay": "0.5s"}]}), 0.5),
+            (read(None, {"code": 429, "metadata": {"headers": {"Retry-After": "9"}}}), 9.0),
+            (read(None, {"code": 503, "message": "loading", "estimated_time": 20.0}), 20.0),
+            (read(429, {"message": "Please try again in 1m2.5s."}), 62.5),
+            (
+                read(
+                    429,
+                    {"message": "m"},
+                    x_ratelimit_reset="1762336807000",
+                    date="Wed, 05 Nov 2025 10:00:00 GMT",
+                ),
+                7.0,
+            ),
             (read(429, {"message": "m"}), None),
             (read(400, {"message": message}, retry_after="7"), None),
         ):
@@ -227,6 +250,16 @@ class InsideAnAnswerTests(SynchronousTestCase):
             ({"message": "exceeds the context window"}, TOO_LONG, None),
             ({"code": "content_filter"}, CONTENT, None),
             ({"code": 401}, AUTH, 401),
+            # Google's names.
+            ({"status": "INVALID_ARGUMENT", "message": "m"}, REFUSED, 400),
+            ({"status": "INVALID_ARGUMENT", "message": "API key not valid."}, AUTH, 400),
+            ({"status": "RESOURCE_EXHAUSTED", "message": "limit: 0"}, LIMITED, 429),
+            ({"status": "PERMISSION_DENIED", "message": "m"}, AUTH, 403),
+            ({"status": "UNAUTHENTICATED", "message": "m"}, AUTH, 401),
+            ({"status": "NOT_FOUND", "message": "models/x is not found"}, NOT_OURS, 404),
+            ({"status": "UNAVAILABLE", "message": "m"}, FAILED, 503),
+            ({"status": "DEADLINE_EXCEEDED", "message": "m"}, FAILED, 504),
+            ({"status": "INTERNAL", "message": "m"}, FAILED, 500),
         ):
             judged = read(None, error)
             self.assertEqual((type(judged), judged.upstream_status), (kind, stands_for), error)

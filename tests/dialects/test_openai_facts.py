@@ -106,7 +106,9 @@ class ReadFactsTests(SynchronousTestCase):
         self.found({"error": [], "message": "m"}, message="m")
         self.found({"detail": "m"}, message="m")
         self.found({"error": None, "message": "m"}, message="m")
-        self.found({"errors": [{"code": 3, "message": "m"}], "success": False}, message="m")
+        self.found({"errors": [{"code": 3, "message": "m"}]}, message="m", code=3)
+        self.found({"errors": ["m"]}, message="m")
+        self.found({"errors": {"code": "c"}, "message": "m"}, code="c")
         self.found([{"error": {"message": "m", "code": 400}}], message="m", status=400)
         self.found({"x_groq": {"error": "m"}}, message="m")
 
@@ -147,6 +149,11 @@ class ReadFactsTests(SynchronousTestCase):
             ({"type": "overloaded_error"}, 529),
             ({"code": "rate_limit_exceeded", "type": "server_error"}, 429),
             ({"type": "server_error"}, None),
+            ({"error_type": "overloaded", "message": "m"}, 429),
+            ({"status": "RESOURCE_EXHAUSTED"}, 429),
+            ({"status": "DEADLINE_EXCEEDED"}, 504),
+            ({"status": "UNAVAILABLE", "code": 500}, 503),
+            ({"status": "SOME", "code": 500}, 500),
         ):
             self.found({"error": error}, status=expected)
 

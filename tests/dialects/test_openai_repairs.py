@@ -15,6 +15,7 @@ from aiproxy.dialects.openai_repairs import (
     repair_arguments,
     repair_choice,
     repair_finish,
+    repair_said,
 )
 
 
@@ -144,6 +145,68 @@ class ChoiceTests(SynchronousTestCase):
             choice = self.repaired({"message": message, "finish_reason": reason})
             self.assertEqual(choice["finish_reason"], "function_call")
             self.assertEqual(choice["message"], {"role": "assistant", **message})
+
+
+class SaidTests(SynchronousTestCase):
+    """Content and thoughts, of messages and deltas alike."""
+
+    def repaired(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Repair a copy of a message; doing so twice changes no more."""
+        copy = deepcopy(message)
+        repair_said(copy)
+        again = deepcopy(copy)
+        repair_said(again)
+        self.assertEqual(again, copy)
+        return copy
+
+    def test_nothing_to_do(self) -> None:
+        """Text, null and no content stay as they are, and thoughts in their field."""
+        messages: list[dict[str, Any]] = [
+            {},
+            {"content": None, "reasoning": None},
+            {"content": "", "reasoning": ""},
+            {"content": "a", "reasoning_content": "b"},
+            {"reasoning_content": "b", "reasoning": "c"},
+            {"reasoning_content": "", "reasoning": "c"},
+            {"reasoning": {"summary": "c"}, "reasoning_details": [{"text": "c"}]},
+        ]
+        for message in messages:
+            self.assertEqual(self.repaired(message), message)
+
+    def test_reasoning(self) -> None:
+        """Clients look for thoughts in one field: they are in it, too."""
+        for message in ({"reasoning": "a"}, {"reasoning": "a", "reasoning_content": None}):
+            self.assertEqual(self.repaired(message), {"reasoning": "a", "reasoning_content": "a"})
+
+    def test_values(self) -> None:
+        """What is no text becomes its JSON (Cloudflare, where a schema was asked for)."""
+        for content, expected in (
+            ({"rock": "Gneis ✓"}, '{"rock":"Gneis ✓"}'),
+            ({}, "{}"),
+            (7, "7"),
+            (False, "false"),
+        ):
+            self.assertEqual(self.repaired({"content": content}), {"content": expected})
+
+    def test_parts(self) -> None:
+        """A list's texts are joined, its thoughts stand in their field, the rest beside."""
+        text, other = {"type": "text", "text": "a"}, {"type": "reference", "reference_ids": [1]}
+        for content, expected in (
+            ([], {"content": ""}),
+            ([text, text, "b"], {"content": "aab"}),
+            ([None, text], {"content": "a"}),
+            ([{"type": "text"}, 7], {"content": "", "content_parts": [{"type": "text"}, 7]}),
+            ([other, text], {"content": "a", "content_parts": [other]}),
+            (
+                [{"type": "thinking", "thinking": [text, other]}, text],
+                {"content": "a", "reasoning_content": "a", "content_parts": [other]},
+            ),
+            (
+                [{"type": "thinking", "thinking": "b"}, {"type": "thinking"}],
+                {"content": "", "reasoning_content": "b"},
+            ),
+        ):
+            self.assertEqual(self.repaired({"content": content}), expected, content)
 
 
 class PartTests(SynchronousTestCase):

@@ -298,7 +298,7 @@ class ShapeTests(SynchronousTestCase):
         """Whatever a chunk, a choice or a delta holds beside the known comes through."""
         first = chunk(
             {
-                "content": [{"type": "thinking", "thinking": []}],
+                "content": "a",
                 "audio": {"id": "a", "data": "AA=="},
                 "annotations": [{"type": "url_citation"}],
                 "images": [{"type": "image_url"}],
@@ -312,9 +312,26 @@ class ShapeTests(SynchronousTestCase):
         expected = {**first, "choices": [{**first["choices"][0]}]}
         expected["choices"][0]["delta"] = {"role": "assistant", **first["choices"][0]["delta"]}
         self.assertEqual(Outcome([write_events(first, DONE)]).chunks[0], expected)
-        # Content as an object (Cloudflare).
-        outcome = Outcome([write_events(chunk({"content": {"answer": 1}}), DONE)])
-        self.assertEqual(outcome.deltas()[0]["content"], {"answer": 1})
+
+    def test_content_is_text(self) -> None:
+        """Whatever content is, the client gets a string or null, and thoughts in their field."""
+        thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "7"}]}
+        for told, expected in (
+            ({"content": {"answer": 1}}, {"content": '{"answer":1}'}),
+            ({"content": 7}, {"content": "7"}),
+            ({"content": None, "reasoning": None}, {"content": None, "reasoning": None}),
+            ({"content": [thinking]}, {"content": "", "reasoning_content": "7"}),
+            (
+                {"content": [thinking, {"type": "text", "text": "a"}, {"type": "x"}]},
+                {"content": "a", "reasoning_content": "7", "content_parts": [{"type": "x"}]},
+            ),
+            ({"reasoning": "7"}, {"reasoning": "7", "reasoning_content": "7"}),
+        ):
+            outcome = Outcome([write_events(chunk(told, "stop"), DONE)])
+            self.assertEqual(outcome.deltas()[0], {"role": "assistant", **expected})
+            self.assertEqual(outcome.said, any(expected.values()))
+            # What stands with the finish reason is told before it.
+            self.assertEqual(outcome.reasons(), ["stop"])
 
     def test_chunks_without_choices(self) -> None:
         """Azure's filter results before, OpenAI's moderation after; an empty one is nothing."""
@@ -867,8 +884,11 @@ deltas = st.none() | st.fixed_dictionaries(
     {},
     optional={
         "role": names,
-        "content": texts | st.just([{"type": "text"}]),
+        "content": texts
+        | st.sampled_from([7, {"a": 1}, [], [{"type": "text", "text": "a"}, None]])
+        | st.just([{"type": "thinking", "thinking": [{"text": "a"}, 7]}, "b"]),
         "reasoning": texts,
+        "reasoning_content": texts,
         "tool_calls": calls | texts,
         "function_call": st.just({"name": "f"}),
     },
@@ -937,6 +957,8 @@ class AnyStreamTests(SynchronousTestCase):
             roles = ["role" in delta for delta in outcome.deltas(index)]
             self.assertEqual(roles, [True] + [False] * (len(roles) - 1))
             outcome.calls(index)
+            for delta in outcome.deltas(index):
+                self.assertIsInstance(delta.get("content"), str | None)
             reasons = [
                 choice["finish_reason"]
                 for x in outcome.chunks

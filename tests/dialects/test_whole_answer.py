@@ -25,7 +25,7 @@ ANSWER: dict[str, Any] = {
     "choices": [
         {
             "index": 0,
-            "message": {"role": "assistant", "content": "Hello", "reasoning": "why"},
+            "message": {"role": "assistant", "content": "Hello", "reasoning_content": "why"},
             "finish_reason": "length",
             "native_finish_reason": "max",
             "logprobs": {"content": []},
@@ -63,7 +63,7 @@ class UnfoldTests(SynchronousTestCase):
             [
                 {
                     "index": 0,
-                    "delta": {"role": "assistant", "content": "Hello", "reasoning": "why"},
+                    "delta": {"role": "assistant", "content": "Hello", "reasoning_content": "why"},
                     "logprobs": {"content": []},
                     "finish_reason": None,
                 }

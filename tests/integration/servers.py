@@ -109,9 +109,7 @@ class Server(Waiting, ProcessProtocol):
 
     async def serves(self) -> None:
         """Wait until it serves."""
-        await self.until(
-            lambda: self.status is not None or _SERVES.search(self.output) is not None
-        )
+        await self.until(lambda: self.status is not None or _SERVES.search(self.output) is not None)
         assert self.status is None, self.output
 
     async def ended(self, seconds: float = 15) -> int:
@@ -190,9 +188,7 @@ class ServersTestCase(TestCase):
         kept = {name: os.environ[name] for name in os.environ if name.startswith("COVERAGE")}
         return {"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder), **kept, **more}
 
-    def spawn(
-        self, command: Sequence[str], env: Mapping[str, str] | None = None
-    ) -> Server:
+    def spawn(self, command: Sequence[str], env: Mapping[str, str] | None = None) -> Server:
         """Start a process in the test's folder."""
         from twisted.internet import reactor
 

@@ -44,6 +44,7 @@ def told_by(choices: list[dict[str, Any]], told: dict[str, str], part: str) -> N
     for choice in choices:
         index = choice.get("index") or 0
         said = choice.get(part) or {}
+        said = {"reasoning_content": said.get("reasoning"), **said}
         for name in ("content", "reasoning", "reasoning_content", "refusal"):
             if isinstance(said.get(name), str) and said[name]:
                 key = f"{index} {name}"
