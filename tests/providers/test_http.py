@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 
 from attrs import evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectionRefusedError
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from aiproxy.config.schema import Model
 from aiproxy.config.secret import Secret
+from aiproxy.dialects.gemini import GeminiDialect
 from aiproxy.dialects.openai import OpenAIDialect
-from aiproxy.errors import ConnectFailed, UpstreamRateLimited, UpstreamRefused
-from aiproxy.interfaces import IProvider, IReply
+from aiproxy.errors import (
+    ConnectFailed,
+    InvalidRequest,
+    UpstreamAuthFailed,
+    UpstreamRateLimited,
+    UpstreamRefused,
+)
+from aiproxy.interfaces import ICredentials, IImageFetcher, IProvider, IReply
 from aiproxy.policy.routing import Candidate
 from aiproxy.providers.call import Call
+from aiproxy.providers.credentials import KeyHeader
 from aiproxy.providers.http import HTTPProvider
 from aiproxy.transport.client import UpstreamClient
-from tests.transport.upstreams import MemoryUpstream, RecordingConsumer, answer
+from tests.transport.upstreams import MemoryConnection, MemoryUpstream, RecordingConsumer, answer
 
 MODEL = Model(
     "m", "p", "openai", "openai", "up", base_url="http://127.0.0.1/v1", headers={"x-more": "1"}
@@ -31,7 +41,7 @@ REFUSAL = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n"
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 
 
-class HTTPProviderTests(SynchronousTestCase):
+class HTTPProviderTestCase(SynchronousTestCase):
     """A provider over an upstream in memory."""
 
     def setUp(self) -> None:
@@ -49,6 +59,10 @@ class HTTPProviderTests(SynchronousTestCase):
         """Return what is sent for a model."""
         self.start(model, token=token)
         return self.upstream.accept().take()
+
+
+class HTTPProviderTests(HTTPProviderTestCase):
+    """What is sent, and what becomes of the answer."""
 
     def test_request(self) -> None:
         """URL, key, further headers and the request's id are sent."""
@@ -174,3 +188,181 @@ class HTTPProviderTests(SynchronousTestCase):
         reply.abandon()
         reply.abandon()
         self.assertTrue(connection.transport.disconnecting)
+
+
+class TurnTests(HTTPProviderTestCase):
+    """How many calls go on at a time."""
+
+    def test_turns(self) -> None:
+        """A call waits until another one of its token is over, however that ends."""
+        model = evolve(MODEL, provider_max_concurrent=1)
+
+        def end_in_order(reply: IReply, connection: MemoryConnection) -> None:
+            reply.deliver(RecordingConsumer())
+            connection.send(b"0\r\n\r\n")
+
+        def cut(reply: IReply, connection: MemoryConnection) -> None:
+            reply.deliver(RecordingConsumer())
+            connection.cut()
+
+        def stop(reply: IReply, connection: MemoryConnection) -> None:
+            consumer = RecordingConsumer()
+            reply.deliver(consumer)
+            consumer.producer.pauseProducing()
+            consumer.producer.resumeProducing()
+            consumer.producer.stopProducing()
+
+        def give_up(reply: IReply, connection: MemoryConnection) -> None:
+            reply.abandon()
+
+        first = self.start(model)
+        for end in (end_in_order, cut, stop, give_up):
+            connection = self.upstream.accept()
+            following = self.start(model)
+            attempts = self.upstream.attempts
+            connection.send(EVENTS + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
+            end(self.successResultOf(first), connection)
+            self.assertEqual(self.upstream.attempts, attempts + 1, end.__name__)
+            first = following
+
+    def test_failures_end_a_turn(self) -> None:
+        """So does an error, and being cancelled, also while it waits."""
+        model = evolve(MODEL, provider_max_concurrent=1)
+        first, second, third = self.start(model), self.start(model), self.start(model)
+        second.cancel()
+        self.failureResultOf(second, CancelledError)
+        self.upstream.accept().send(answer(b"{}", REFUSAL))
+        self.failureResultOf(first, UpstreamRefused)
+        self.assertEqual(self.upstream.attempts, 2)
+        third.cancel()
+        self.failureResultOf(third, CancelledError)
+        self.start(model)
+        self.assertEqual(self.upstream.attempts, 3)
+
+    def test_each_token(self) -> None:
+        """Other tokens and other providers do not wait; models of one provider do."""
+        model = evolve(MODEL, provider_max_concurrent=2)
+        self.start(model)
+        self.start(evolve(model, name="another"))
+        self.start(model)
+        self.assertEqual(self.upstream.attempts, 2)
+        self.start(model, token=Secret("sk-2"))
+        self.start(evolve(model, provider="q"))
+        self.assertEqual(self.upstream.attempts, 4)
+
+
+@implementer(ICredentials)
+class ScriptedCredentials:
+    """
+    Shows one token after the other.
+
+    :ivar refused: what the upstream has refused.
+    """
+
+    def __init__(self, *tokens: str) -> None:
+        self.refused: list[str] = []
+        self._tokens = list(tokens)
+
+    def show(self, candidate: Candidate) -> Deferred[Mapping[str, str]]:
+        return succeed({"authorization": self._tokens.pop(0)})
+
+    def renew(
+        self, candidate: Candidate, shown: Mapping[str, str]
+    ) -> Deferred[Mapping[str, str] | None]:
+        self.refused.append(shown["authorization"])
+        if not self._tokens:
+            return fail(UpstreamAuthFailed("no more"))
+        return self.show(candidate)  # type: ignore[return-value]
+
+
+class CredentialsTests(HTTPProviderTestCase):
+    """Credentials that wear out."""
+
+    DENIED = b"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n"
+
+    def use(self, *tokens: str) -> ScriptedCredentials:
+        """Show these tokens from now on."""
+        credentials = ScriptedCredentials(*tokens)
+        self.assertTrue(verifyObject(ICredentials, credentials))
+        self.assertTrue(verifyObject(ICredentials, KeyHeader()))
+        self.provider.credentials = credentials
+        return credentials
+
+    def test_renewed(self) -> None:
+        """After a 401 it is asked once more with others, and only once."""
+        credentials = self.use("a", "b", "c")
+        asked = self.start()
+        first = self.upstream.accept()
+        self.assertIn(b"authorization: a\r\n", first.take().lower())
+        first.send(answer(b"{}", self.DENIED))
+        second = self.upstream.accept()
+        self.assertIn(b"authorization: b\r\n", second.take().lower())
+        second.send(answer(b"{}", self.DENIED))
+        self.failureResultOf(asked, UpstreamAuthFailed)
+        self.assertEqual(credentials.refused, ["a"])
+        self.assertEqual(self.upstream.attempts, 2)
+
+    def test_none_left(self) -> None:
+        """A failure to get others is the call's, and the connection is closed."""
+        self.use("a")
+        asked = self.start()
+        connection = self.upstream.accept()
+        connection.send(self.DENIED + b"Content-Length: 9\r\n\r\n")
+        self.failureResultOf(asked, UpstreamAuthFailed)
+        self.assertTrue(connection.transport.disconnecting)
+
+    def test_keys(self) -> None:
+        """A key is what it is: the upstream's refusal is the answer."""
+        asked = self.start()
+        self.upstream.accept().send(answer(b"{}", self.DENIED))
+        self.failureResultOf(asked, UpstreamAuthFailed)
+        self.assertEqual(self.upstream.attempts, 1)
+
+    def test_google(self) -> None:
+        """Google's key has a header of its own, but not at its compatible endpoint."""
+        google = evolve(MODEL, dialect="google", provider_type="google")
+        self.assertIn(b"x-goog-api-key: sk-1", self.sent(google).lower())
+        compatible = evolve(google, base_url="http://127.0.0.1/v1beta/openai")
+        self.assertIn(b"authorization: bearer sk-1", self.sent(compatible).lower())
+
+
+@implementer(IImageFetcher)
+class ScriptedImages:
+    """Knows one image."""
+
+    def fetch(self, urls: Sequence[str]) -> Deferred[Mapping[str, str]]:
+        if list(urls) == ["https://h/known.png"]:
+            return succeed({urls[0]: "data:image/png;base64,AAAA"})
+        return fail(InvalidRequest("may not be fetched", param="messages"))
+
+
+class PreparedTests(HTTPProviderTestCase):
+    """What is done before a call is sent, and told after it."""
+
+    MODEL = evolve(MODEL, upstream_model="gemini-2.0-flash", dialect="google")
+
+    def ask(self, url: str, **more: object) -> Deferred[IReply]:
+        """Ask an old model of Gemini's, which fetches nothing, about an image."""
+        self.assertTrue(verifyObject(IImageFetcher, ScriptedImages()))
+        client = UpstreamClient(self.upstream.reactor)
+        provider = HTTPProvider(client, GeminiDialect(), images=ScriptedImages())
+        part = {"type": "image_url", "image_url": {"url": url}}
+        request = {"messages": [{"role": "user", "content": [part]}], **more}
+        return provider.start(Call("r7", request, Candidate(self.MODEL, "m", KEY), False))
+
+    def test_images(self) -> None:
+        """What the provider does not fetch is in the request."""
+        self.ask("https://h/known.png")
+        self.assertIn(b'"data":"AAAA"', self.upstream.accept().take())
+
+    def test_images_refused(self) -> None:
+        """What may not be fetched is the caller's mistake, and nobody is asked."""
+        asked = self.ask("https://h/other.png")
+        self.failureResultOf(asked, InvalidRequest)
+        self.assertEqual(self.upstream.attempts, 0)
+
+    def test_dropped(self) -> None:
+        """What the provider was not told stands in the reply."""
+        asked = self.ask("data:image/png;base64,AAAA", user="u")
+        self.upstream.accept().send(answer(b"{}"))
+        self.assertEqual(self.successResultOf(asked).dropped, ("user",))
