@@ -88,7 +88,7 @@ _EFFECTS = {
 }
 
 #: Dialects without an adapter yet: their models answer 503.
-_LATER_DIALECTS = frozenset(("anthropic", "cohere"))
+_LATER_DIALECTS = frozenset(("anthropic",))
 
 
 def without_effect(loaded: Loaded) -> list[str]:

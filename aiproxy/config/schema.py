@@ -8,7 +8,7 @@ nowhere; nobody below has to look at the file's own form again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -34,6 +34,16 @@ __all__ = [
     "Server",
     "Timeouts",
 ]
+
+#: Dialects whose providers speak OpenAI's too: whether they do at a base URL.
+_TWO_WAYS: Mapping[str, Callable[[str], bool]] = {
+    "anthropic": lambda base_url: False,
+    "cohere": lambda base_url: "/compatibility/" in base_url,
+    "google": lambda base_url: base_url.endswith("/openai"),
+    "cloudflare": lambda base_url: (
+        not base_url.endswith(("/ai/run", "/workers-ai", "/workers-ai/run"))
+    ),
+}
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -166,14 +176,12 @@ class Model:
     @property
     def speaks_openai(self) -> bool:
         """Whether it is asked by OpenAI's chat completions: some have another way beside them."""
+        if self.dialect not in _TWO_WAYS:
+            return self.dialect == "openai"
         where = (self.url or self.base_url or "").partition("?")[0].rstrip("/")
-        if self.dialect == "cloudflare":
-            if self.url is not None:
-                return where.endswith("/chat/completions")
-            return not where.endswith(("/ai/run", "/workers-ai", "/workers-ai/run"))
-        if self.dialect == "google":
-            return where.endswith(("/openai", "/openai/chat/completions"))
-        return self.dialect == "openai"
+        if self.url is not None:
+            return where.endswith("/chat/completions")
+        return _TWO_WAYS[self.dialect](where)
 
     def serves(self, requested: str) -> bool:
         """Whether a request for the model ``requested`` is one for this entry."""

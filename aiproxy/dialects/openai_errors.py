@@ -92,7 +92,7 @@ _KEY_WORDS: Final = _words(
 #: A model that is not there, whatever the status.
 _NO_MODEL_WORDS: Final = _words(
     # In one sentence; the full stop in a model's name ends none.
-    r"\bmodel\b(?:[^.]|\.(?! )){0,120}?(?:\bnot exist\b|\bnot found\b|\bdecommissioned\b)",
+    r"\bmodel\b(?:[^.]|\.(?! )){0,120}?\b(?:not exist|not found|decommissioned|was removed)\b",
     r"not a valid model",
     r"\bmodels/[^\s`]{1,200}`? (?:is |was )?not found",
     r"(?:unknown|invalid|no such) model\b",

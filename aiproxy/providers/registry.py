@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from aiproxy.config import known_providers
 from aiproxy.config.schema import Model
 from aiproxy.dialects.cloudflare import CloudflareDialect
+from aiproxy.dialects.cohere import CohereDialect
 from aiproxy.dialects.dialect import Dialect
 from aiproxy.dialects.gemini import GeminiDialect
 from aiproxy.dialects.gigachat import GigaChatDialect
@@ -99,6 +100,7 @@ class ProviderRegistry:
                 clock=parts.clock,
             ),
             "cloudflare": self._http(CloudflareDialect()),
+            "cohere": self._http(CohereDialect()),
             "google": self._http(GeminiDialect(parts.signatures)),
         }
 

@@ -110,10 +110,10 @@ class WithoutEffectTests(LoadingTestCase):
 
     def test_first_run(self) -> None:
         """Models that nobody wrote have no line."""
-        loaded = load(env={"COHERE_API_KEY": "k"}, folder=self.folder)
+        loaded = load(env={"ANTHROPIC_API_KEY": "k"}, folder=self.folder)
         self.assertEqual(
             without_effect(loaded),
-            ["cohere/*: cohere is not served in this version; it answers 503"],
+            ["anthropic/*: anthropic is not served in this version; it answers 503"],
         )
 
     def test_table(self) -> None:
