@@ -1,6 +1,5 @@
 """What holds for every test that pytest runs."""
 
-import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import chdir
 
@@ -63,25 +62,18 @@ def pytest_runtest_makereport(
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write or check the table of providers, if all tests have run."""
+    """Write or check the table of providers, if all tests have run over its recordings."""
     config = session.config
     whole = config.args == config.getini("testpaths") and not config.option.keyword
-    if session.testsfailed or not whole or not _has_recordings():
+    digest = recordings.digest_of_index()
+    if session.testsfailed or not whole or not digest:
         return
-    before, table, after = shown.read_page()
-    written = shown.write_table(shown.shown)
-    if table == written:
-        return
+    table = shown.write_table(shown.shown)
     if config.option.provider_table:
-        shown.PAGE.write_text(before + written + after, encoding="utf-8")
-        return
-    session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        reporter.write_line(
-            "the table in docs/providers.md is out of date: make providers", red=True
-        )
-
-
-def _has_recordings() -> bool:
-    return bool(os.environ.get(recordings.VARIABLE))
+        shown.write_page(table, digest)
+    elif shown.read_page()[1] == digest and shown.read_page()[0] != table:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            words = "the table in docs/providers.md is out of date: make providers"
+            reporter.write_line(words, red=True)

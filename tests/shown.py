@@ -9,12 +9,15 @@ the whole suite fails if the table says anything else.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).parent.parent / "docs" / "providers.md"
-_BEGIN, _END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
+_PLACE = re.compile(
+    r"<!-- table: begin, recordings (\w*) -->\n(.*?)<!-- table: end -->\n", re.DOTALL
+)
 
 #: Columns of the table.
 PROVIDERS = (
@@ -160,9 +163,15 @@ def _cell(ways: set[str]) -> str:
     return "yes" if others or not one else one
 
 
-def read_page() -> tuple[str, str, str]:
-    """Return the page before the table, the table, and the page after it."""
-    before, begin, rest = PAGE.read_text("utf-8").partition(_BEGIN)
-    table, end, after = rest.partition(_END)
-    assert begin and end, f"{PAGE} has no place for the table"
-    return before + begin, table, end + after
+def read_page() -> tuple[str, str]:
+    """Return the table as it stands in the page, and the digest of the recordings it is from."""
+    found = _PLACE.search(PAGE.read_text("utf-8"))
+    assert found, f"{PAGE} has no place for the table"
+    return found[2], found[1]
+
+
+def write_page(table: str, digest: str) -> None:
+    """Put a table into the page."""
+    place = f"<!-- table: begin, recordings {digest} -->\n{table}<!-- table: end -->\n"
+    page = _PLACE.sub(lambda _: place, PAGE.read_text("utf-8"))
+    PAGE.write_text(page, encoding="utf-8")
