@@ -10,14 +10,28 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from attrs import frozen
+
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest
 from aiproxy.errors import AIProxyError
 
-__all__ = ["Face", "StreamWriter"]
+__all__ = ["Face", "StreamWriter", "WrittenAnswer"]
+
+
+@frozen
+class WrittenAnswer:
+    """A whole answer, ready for the client."""
+
+    body: bytes
+    content_type: str = "application/json"
 
 
 class StreamWriter(Protocol):
     """Writes one streamed answer."""
+
+    #: Of the answer.
+    @property
+    def content_type(self) -> str: ...
 
     def write(self, chunk: ChatChunk) -> bytes:
         """Write a chunk, which may be changed."""
@@ -32,9 +46,13 @@ class StreamWriter(Protocol):
 class Face(Protocol):
     """How a client speaks."""
 
+    #: What it asks for, of :mod:`aiproxy.dialects.operations`.
+    @property
+    def operation(self) -> str: ...
+
     def read_request(self, body: bytes) -> ChatRequest:
         """
-        Read a chat request.
+        Read a request: an object with ``model``, and ``stream`` where a stream is wanted.
 
         :raises InvalidRequest: with the field at fault.
         """
@@ -50,5 +68,7 @@ class Face(Protocol):
         :param model: the configured name of the model that answers.
         """
 
-    def write_answer(self, answer: ChatAnswer, *, identity: str, created: int, model: str) -> bytes:
+    def write_answer(
+        self, answer: ChatAnswer, *, identity: str, created: int, model: str
+    ) -> WrittenAnswer:
         """Write a whole answer; the parameters are those of :meth:`stream_writer`."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from aiproxy.dialects.face import WrittenAnswer
+from aiproxy.dialects.operations import CHAT
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest
 from aiproxy.errors import AIProxyError, InvalidRequest
 from aiproxy.wire.json import MAX_DEPTH, JSONError, dumps, loads
@@ -20,6 +22,8 @@ __all__ = ["OpenAIFace", "OpenAIStreamWriter"]
 
 class OpenAIFace:
     """See the module."""
+
+    operation = CHAT
 
     def read_request(self, body: bytes) -> ChatRequest:
         """
@@ -61,7 +65,9 @@ class OpenAIFace:
             tells_usage=options.get("include_usage") is True,
         )
 
-    def write_answer(self, answer: ChatAnswer, *, identity: str, created: int, model: str) -> bytes:
+    def write_answer(
+        self, answer: ChatAnswer, *, identity: str, created: int, model: str
+    ) -> WrittenAnswer:
         """Write a whole answer; the parameters are as in :meth:`stream_writer`."""
         frame = {
             "id": _identity(answer, identity),
@@ -69,11 +75,13 @@ class OpenAIFace:
             "created": _created(answer, created),
             "model": model,
         }
-        return dumps({**frame, **answer, **frame})
+        return WrittenAnswer(dumps({**frame, **answer, **frame}))
 
 
 class OpenAIStreamWriter:
     """Writes one streamed answer, event by event: one identity throughout."""
+
+    content_type = "text/event-stream; charset=utf-8"
 
     def __init__(self, *, identity: str, created: int, model: str, tells_usage: bool) -> None:
         self._identity = identity

@@ -38,6 +38,7 @@ class PlainAnswer:
 
     served: Served
     body: bytes
+    content_type: str = "application/json"
 
 
 @frozen

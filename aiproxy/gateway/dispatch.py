@@ -94,9 +94,9 @@ class Dispatcher:
         self._report = report
         self._turns = count()
 
-    async def chat(self, call: ClientCall) -> PlainAnswer | StreamedAnswer:
+    async def answer(self, call: ClientCall) -> PlainAnswer | StreamedAnswer:
         """
-        Answer a chat request.
+        Answer a request.
 
         Cancelling it closes the upstream's connection at once.
 
@@ -106,27 +106,29 @@ class Dispatcher:
         try:
             request = call.face.read_request(call.body)
             record.stream = request.get("stream") is True
-            found = self.plan.find(request["model"], next(self._turns), call.principal)
+            found = self.plan.find(
+                request["model"], next(self._turns), call.principal, call.face.operation
+            )
             record.model = configured_name(self.plan.config, request["model"])
-            chat = _Chat(call, request, found, self.plan.config.server, record, self._clock)
-            self.running.begin(chat.watch)
+            exchange = _Exchange(call, request, found, self.plan.config.server, record, self._clock)
+            self.running.begin(exchange.watch)
         except AIProxyError as error:
             self._finish(record, error)
             raise
         try:
-            answer = await chat.run(self._settled(chat), created=int(self._wall()))
+            answer = await exchange.run(self._settled(exchange), created=int(self._wall()))
         except (CancelledError, Exception) as error:
-            self._settled(chat)(error)
+            self._settled(exchange)(error)
             raise
         if isinstance(answer, PlainAnswer):
-            self._settled(chat)(None)
+            self._settled(exchange)(None)
         return answer
 
-    def _settled(self, chat: _Chat) -> Callable[[BaseException | None], None]:
+    def _settled(self, exchange: _Exchange) -> Callable[[BaseException | None], None]:
         def settled(error: BaseException | None) -> None:
-            chat.note_usage()
-            self.running.end(chat.watch)
-            self._finish(chat.record, error)
+            exchange.note_usage()
+            self.running.end(exchange.watch)
+            self._finish(exchange.record, error)
 
         return settled
 
@@ -142,8 +144,8 @@ class Dispatcher:
         self._report(record)
 
 
-class _Chat:
-    """One chat call, as it goes on."""
+class _Exchange:
+    """One call, as it goes on."""
 
     _log = Logger()
 
@@ -210,7 +212,7 @@ class _Chat:
         written = self._call.face.write_answer(
             answer, identity=self._identity, created=created, model=attempt.candidate.name
         )
-        return PlainAnswer(served, written)
+        return PlainAnswer(served, written.body, written.content_type)
 
     async def _stream(
         self,
@@ -253,6 +255,7 @@ class _Chat:
             stream=self.record.stream,
             connected=attempt.connected,
             sent=attempt.sent,
+            operation=self._call.face.operation,
         )
 
     def _make_reader(self, reply: IReply) -> StreamReader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from aiproxy.config.schema import Config
+from aiproxy.dialects.operations import CHAT
 from aiproxy.errors import ModelUnavailable
 from aiproxy.interfaces import IProvider
 from aiproxy.policy.access import Access, Principal
@@ -27,14 +28,14 @@ class Plan:
     providers: ProviderRegistry
 
     def find(
-        self, requested: str, turn: int, principal: Principal
+        self, requested: str, turn: int, principal: Principal, operation: str = CHAT
     ) -> list[tuple[Candidate, IProvider]]:
         """
-        Return who can serve a chat request, in order, with the adapter of each.
+        Return who can serve a request, in order, with the adapter of each.
 
         :raises AIProxyError: as :func:`aiproxy.policy.routing.find_candidates`.
         """
-        candidates = find_candidates(self.config, requested, turn, principal.may_use)
+        candidates = find_candidates(self.config, requested, turn, principal.may_use, operation)
         found = [
             (candidate, provider)
             for candidate in candidates

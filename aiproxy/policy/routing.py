@@ -15,9 +15,11 @@ from attrs import frozen
 
 from aiproxy.config.schema import Config, Model
 from aiproxy.config.secret import Secret
+from aiproxy.dialects.operations import CHAT, IMAGES
 from aiproxy.errors import InvalidRequest, ModelNotFound, ModelUnavailable
 
 __all__ = [
+    "ALL_IMAGES",
     "SIZES",
     "Candidate",
     "configured_name",
@@ -25,6 +27,9 @@ __all__ = [
     "not_found",
     "offered_names",
 ]
+
+#: In the place of an image model's name: every one, in turn.
+ALL_IMAGES = "all"
 
 #: The virtual models of ``model_size``.
 SIZES = ("SMALL", "BIG")
@@ -57,39 +62,60 @@ def find_candidates(
     requested: str,
     turn: int = 0,
     allowed: Callable[[str], bool] = lambda name: True,
+    operation: str = CHAT,
 ) -> tuple[Candidate, ...]:
     """
-    Return the plan for a chat request: at least one candidate.
+    Return the plan for a request: at least one candidate.
 
     :param requested: the name in the caller's request.
     :param turn: counts up with each request; a model's tokens rotate by it.
     :param allowed: whether the caller may use a name; the others do not exist for him.
+    :param operation: what is asked for; for images, ``all`` is every image model.
     :raises ModelNotFound: nothing has this name.
-    :raises InvalidRequest: it is a model for images.
+    :raises InvalidRequest: it is a model for something else.
     :raises ModelUnavailable: all that could serve it is off.
     """
-    entries = list(_entries(config, requested)) if allowed(requested) else []
+    if operation == IMAGES and requested == ALL_IMAGES:
+        entries = _image_entries(config, allowed)
+    else:
+        entries = list(_entries(config, requested)) if allowed(requested) else []
     if not entries:
         raise not_found(requested, filter(allowed, offered_names(config)))
-    chat = [(model, name) for model, name in entries if model.kind == "chat"]
-    if not chat:
+    suited = [(model, name) for model, name in entries if _suits(model, operation)]
+    if not suited:
+        what = "makes no images" if operation == IMAGES else "makes images, and nothing else"
         raise InvalidRequest(
-            f"the model {_shown(requested)} makes images; it does not chat",
-            param="model",
-            code="model_not_supported",
+            f"the model {_shown(requested)} {what}", param="model", code="model_not_supported"
         )
     candidates = tuple(
         candidate
-        for model, name in chat
+        for model, name in suited
         if model.disabled is None
         for candidate in _with_tokens(model, name, turn)
     )
     if not candidates:
-        why = next(model.disabled for model, _ in chat if model.disabled is not None)
+        why = next(model.disabled for model, _ in suited if model.disabled is not None)
         raise ModelUnavailable(
-            f"the model {_shown(requested)} is configured, but off: {why}", model=chat[0][0].name
+            f"the model {_shown(requested)} is configured, but off: {why}", model=suited[0][0].name
         )
     return candidates
+
+
+def _suits(model: Model, operation: str) -> bool:
+    """Whether a model is for an operation; what a wildcard stands for, nobody has said."""
+    if operation == IMAGES:
+        return model.kind == "image" or model.wildcard
+    return model.kind == "chat"
+
+
+def _image_entries(config: Config, allowed: Callable[[str], bool]) -> list[tuple[Model, str]]:
+    """Return every image model, best first."""
+    models = [
+        model
+        for model in config.models
+        if model.kind == "image" and not model.wildcard and allowed(model.name)
+    ]
+    return [(model, model.name) for model in sorted(models, key=lambda model: model.priority)]
 
 
 def offered_names(config: Config) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
+from aiproxy.dialects.operations import CHAT
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import AIProxyError
 from aiproxy.policy.routing import Candidate
@@ -26,6 +27,7 @@ class Call:
     :param request: the caller's request in the hub's JSON; never changed.
     :param candidate: the model, its endpoint and its credential.
     :param stream: whether the answer shall come as a stream.
+    :param operation: what is asked for, of :mod:`aiproxy.dialects.operations`.
     :param connected: called when the connection to the upstream stands.
     :param sent: called when the request's last byte was written.
     """
@@ -36,6 +38,7 @@ class Call:
     stream: bool
     connected: Callable[[], None] = _ignore
     sent: Callable[[], None] = _ignore
+    operation: str = CHAT
 
 
 def name_source(error: AIProxyError, candidate: Candidate) -> None:

@@ -18,9 +18,10 @@ from zope.interface import implementer
 from aiproxy.config.schema import Model
 from aiproxy.dialects.dialect import AnswerReader, Dialect, WireRequest
 from aiproxy.dialects.openai import OpenAIDialect
+from aiproxy.dialects.operations import CHAT
 from aiproxy.dialects.parts import image_links, with_images
 from aiproxy.dialects.shapes import ChatRequest
-from aiproxy.errors import AIProxyError, UpstreamError
+from aiproxy.errors import AIProxyError, InvalidRequest, UpstreamError
 from aiproxy.interfaces import IBodyConsumer, ICredentials, IImageFetcher, IProvider, IReply
 from aiproxy.policy.routing import Candidate
 from aiproxy.providers.call import Call, name_source
@@ -94,12 +95,14 @@ class HTTPProvider:
     :param dialect: what the provider speaks.
     :param credentials: what a request shows to be let in.
     :param images: fetches what the dialect wants to have in the request.
+    :param others: what the provider speaks for other operations than chat.
     """
 
     client: UpstreamClient
     dialect: Dialect
     credentials: ICredentials = field(factory=KeyHeader)
     images: IImageFetcher | None = None
+    others: Mapping[str, Dialect] = field(factory=dict)
     #: URLs whose servers refuse ``stream_options``: they are not asked for usage again.
     _without_usage: set[str] = field(init=False, factory=set)
     #: For each credential with ``max_concurrent``: how many calls go on at a time.
@@ -146,28 +149,43 @@ class HTTPProvider:
 
     async def _ask(self, call: Call, after: Afterwards) -> IReply:
         candidate = call.candidate
-        request = await self.prepare(call, {**call.request, **candidate.model.body}, after)
+        dialect = self._find_dialect(call)
+        request = {**call.request, **candidate.model.body}
+        if call.operation == CHAT:
+            request = await self.prepare(call, request, after)
         where = candidate.model.url or candidate.model.base_url or ""
-        dialect = self.dialect
         if where in self._without_usage:
             dialect = _without_usage(dialect)
         wire = self._write(call, request, dialect)
         response = await self._send(call, wire)
         if 200 <= response.status < 300:
-            return self._reply(call, response, wire, after)
+            return _reply(call, response, wire, wire.reader or dialect, after)
         body = await collect_some(response)
         if _refuses_usage(call, dialect, response.status, body):
             wire = self._write(call, request, _without_usage(dialect))
             response = await self._send(call, wire)
             if 200 <= response.status < 300:
                 self._without_usage.add(where)
-                return self._reply(call, response, wire, after)
+                return _reply(call, response, wire, wire.reader or dialect, after)
             body = await collect_some(response)
         reader = wire.reader or dialect
         error = reader.read_error(response.status, response.headers, body)
         if isinstance(error, UpstreamError):
             error.rate_limits = read_rate_limits(response.headers)
         raise error
+
+    def _find_dialect(self, call: Call) -> Dialect:
+        if call.operation == CHAT:
+            return self.dialect
+        dialect = self.others.get(call.operation)
+        if dialect is None:
+            model = call.candidate.model
+            raise InvalidRequest(
+                f"the provider {model.provider} of this model has no {call.operation}",
+                param="model",
+                code="model_not_supported",
+            )
+        return dialect
 
     def _write(self, call: Call, request: ChatRequest, dialect: Dialect) -> WireRequest:
         return dialect.write_request(
@@ -195,7 +213,7 @@ class HTTPProvider:
     ) -> Deferred[UpstreamResponse]:
         model = call.candidate.model
         if model.url:
-            url = self.dialect.locate(model.url, wire)
+            url = self._find_dialect(call).locate(model.url, wire)
         else:
             url = join_url(model.base_url or "", wire.route)
         return self.client.request(
@@ -215,19 +233,24 @@ class HTTPProvider:
             sent=call.sent,
         )
 
-    def _reply(
-        self, call: Call, response: UpstreamResponse, wire: WireRequest, after: Afterwards
-    ) -> HTTPReply:
-        # Errors come as JSON that calls itself an event stream, and streams as
-        # anything: only JSON by its name is taken for a whole answer.
-        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        return HTTPReply(
-            response,
-            wire.reader or self.dialect,
-            streamed=call.stream and not kind.endswith("json"),
-            dropped=wire.dropped,
-            after=after,
-        )
+
+def _reply(
+    call: Call,
+    response: UpstreamResponse,
+    wire: WireRequest,
+    reader: AnswerReader,
+    after: Afterwards,
+) -> HTTPReply:
+    # Errors come as JSON that calls itself an event stream, and streams as
+    # anything: only JSON by its name is taken for a whole answer.
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return HTTPReply(
+        response,
+        reader,
+        streamed=call.stream and not kind.endswith("json"),
+        dropped=wire.dropped,
+        after=after,
+    )
 
 
 @implementer(IBodyConsumer, IPushProducer)

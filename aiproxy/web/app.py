@@ -9,7 +9,7 @@ from twisted.web.resource import IResource
 
 from aiproxy.dialects.openai_face import OpenAIFace
 from aiproxy.gateway.dispatch import Dispatcher
-from aiproxy.web.chat import ChatRoute
+from aiproxy.web.calls import CallRoute
 from aiproxy.web.guard import Guard
 from aiproxy.web.health import HealthRoutes
 from aiproxy.web.models import ModelRoutes
@@ -31,9 +31,9 @@ def make_resource(
     clients = Guard(lambda: dispatcher.plan.access, wall)
     health = HealthRoutes(unready)
     models = ModelRoutes(lambda: dispatcher.plan)
-    chat = ChatRoute(dispatcher, OpenAIFace())
+    chat = CallRoute(dispatcher, OpenAIFace())
 
-    declare(app, ["/v1/chat/completions", "/chat/completions", "/"], "POST", chat.chat, clients)
+    declare(app, ["/v1/chat/completions", "/chat/completions", "/"], "POST", chat.answer, clients)
     declare(app, ["/v1/models", "/models"], "GET", models.list_models, clients)
     declare(
         app, ["/v1/models/<path:model>", "/models/<path:model>"], "GET", models.show_model, clients

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from twisted.internet.interfaces import IConsumer
 from twisted.web.iweb import IRequest
@@ -15,7 +15,15 @@ from aiproxy.policy.access import Principal
 from aiproxy.transport.http.common import COMMON_HEADERS, choose_request_id
 from aiproxy.wire.json import dumps
 
-__all__ = ["ClientRequest"]
+__all__ = ["ClientRequest", "Envelope", "write_envelope"]
+
+#: Writes an error's body.
+Envelope: TypeAlias = Callable[[AIProxyError], bytes]
+
+
+def write_envelope(error: AIProxyError) -> bytes:
+    """Write an error in OpenAI's envelope."""
+    return dumps(error.envelope())
 
 
 class ClientRequest:
@@ -24,6 +32,7 @@ class ClientRequest:
 
     :param raw: Twisted's.
     :param found: the variable parts of the path, decoded.
+    :param envelope: writes an error as the client knows it.
     :ivar id: the caller's ``x-request-id`` if it is fit, else one of ours.
     :ivar gone: the client is gone, or was given up.
     :ivar principal: who asks, where the route has a guard.
@@ -31,9 +40,15 @@ class ClientRequest:
 
     principal: Principal
 
-    def __init__(self, raw: IRequest, found: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        raw: IRequest,
+        found: Mapping[str, str] = MappingProxyType({}),
+        envelope: Envelope = write_envelope,
+    ) -> None:
         self.raw: Any = raw
         self.found = found
+        self.envelope = envelope
         self.id = choose_request_id(self.raw.getHeader(b"x-request-id")).decode()
         self.gone = False
         self.status: int | None = None
@@ -76,16 +91,16 @@ class ClientRequest:
         self.raw.setHeader(b"content-length", b"%d" % len(body))
         self.raw.write(body)
 
-    def start_stream(self, headers: Mapping[str, str]) -> IConsumer:
-        """Begin an event stream; return whom to write it to."""
-        self._write_head(200, "text/event-stream; charset=utf-8", headers)
+    def start_stream(self, headers: Mapping[str, str], content_type: str) -> IConsumer:
+        """Begin a stream; return whom to write it to."""
+        self._write_head(200, content_type, headers)
         self.raw.setHeader(b"cache-control", b"no-cache")
         self.raw.setHeader(b"x-accel-buffering", b"no")
         consumer: IConsumer = self.raw
         return consumer
 
     def write_error(self, error: AIProxyError) -> None:
-        """Answer with an error in OpenAI's envelope."""
+        """Answer with an error, in the client's own envelope."""
         headers = dict(getattr(error, "rate_limits", {}))
         if error.status == 401:
             headers["www-authenticate"] = 'Bearer realm="aiproxy"'
@@ -98,7 +113,8 @@ class ClientRequest:
             headers["x-should-retry"] = "false"
         if isinstance(error, MethodNotAllowed):
             headers["allow"] = ", ".join(error.allowed)
-        self.write_json(error.envelope(), status=error.status, headers=headers)
+        body = self.envelope(error)
+        self.write_body(body, "application/json", status=error.status, headers=headers)
 
     def finish(self) -> None:
         """The answer is written."""

@@ -22,7 +22,7 @@ from twisted.web.server import NOT_DONE_YET
 from aiproxy.errors import AIProxyError, InternalError, MethodNotAllowed, RouteNotFound
 from aiproxy.transport.relay import ClientStalled
 from aiproxy.web.guard import Guard
-from aiproxy.web.request import ClientRequest
+from aiproxy.web.request import ClientRequest, Envelope, write_envelope
 
 __all__ = ["Route", "RoutesResource", "declare"]
 
@@ -33,30 +33,40 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def declare(
-    app: Klein, paths: list[str], method: str, route: Route, guard: Guard | None = None
+    app: Klein,
+    paths: list[str],
+    method: str,
+    route: Route,
+    guard: Guard | None = None,
+    envelope: Envelope = write_envelope,
 ) -> None:
     """
     Declare a route.
 
     :param guard: who may use it; ``None``: everybody.
+    :param envelope: writes an error as the route's clients know it.
     """
 
     def answer(raw: IRequest, **found: str) -> Coroutine[Any, Any, None]:
-        return serve(raw, route, guard, found)
+        return serve(raw, route, guard, found, envelope)
 
     for path in paths:
         app.route(path, methods=[method], endpoint=f"{method} {path}")(answer)
 
 
 async def serve(
-    raw: IRequest, route: Route, guard: Guard | None = None, found: Mapping[str, str] = _NOTHING
+    raw: IRequest,
+    route: Route,
+    guard: Guard | None = None,
+    found: Mapping[str, str] = _NOTHING,
+    envelope: Envelope = write_envelope,
 ) -> None:
     """
     Run a route for one request, to the end of its answer.
 
     :param found: the variable parts of the path.
     """
-    request = ClientRequest(raw, found)
+    request = ClientRequest(raw, found, envelope)
     raw.notifyFinish().addErrback(_note_gone, request)  # type: ignore[attr-defined]
     try:
         if guard is not None:

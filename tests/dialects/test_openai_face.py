@@ -202,7 +202,7 @@ class WriteTests(SynchronousTestCase):
             ({"id": ""}, "made", 9),
         ):
             answer = {**told, "choices": [{"index": 0}], "usage": USAGE, "x": "\ud83d"}
-            body = OpenAIFace().write_answer(answer, identity="made", created=9, model="m")
+            body = OpenAIFace().write_answer(answer, identity="made", created=9, model="m").body
             self.assertEqual(
                 json.loads(body),
                 {

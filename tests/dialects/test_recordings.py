@@ -353,7 +353,7 @@ class OfficialClientTests(SynchronousTestCase):
         answer = OpenAIDialect().read_reply(recording.body)
         for choice in answer["choices"]:
             self.assertIsInstance(choice["message"]["content"], str | None, recording.name)
-        body = OpenAIFace().write_answer(answer, identity="c-1", created=1, model="m")
+        body = OpenAIFace().write_answer(answer, identity="c-1", created=1, model="m").body
         self.validate(ChatCompletion, body, recording)
 
     def check_stream(self, recording: Recording) -> None:

@@ -67,7 +67,7 @@ class DispatchTestCase(SynchronousTestCase):
         """Begin a call."""
         messages = [{"role": "user", "content": "Hi"}]
         body = dumps({"model": name, "messages": messages, **more})
-        asked = self.dispatcher.chat(ClientCall("r1", OpenAIFace(), principal, body))
+        asked = self.dispatcher.answer(ClientCall("r1", OpenAIFace(), principal, body))
         return Deferred.fromCoroutine(asked)
 
     def plain(self, asked: Deferred[PlainAnswer | StreamedAnswer]) -> PlainAnswer:

@@ -69,7 +69,7 @@ class RequestTests(SynchronousTestCase):
 
         async def route(request: ClientRequest) -> None:
             served.append(request.path)
-            request.start_stream({}).write(b"one")
+            request.start_stream({}, "text/plain").write(b"one")
             raise ZeroDivisionError
 
         client = self.client(route)

@@ -1,4 +1,4 @@
-"""Chat completions."""
+"""What is answered by a provider: chat completions, and the like."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from aiproxy.gateway.answer import PlainAnswer, Served
 from aiproxy.gateway.dispatch import ClientCall, Dispatcher
 from aiproxy.web.request import ClientRequest
 
-__all__ = ["ChatRoute"]
+__all__ = ["CallRoute"]
 
 
 @frozen
-class ChatRoute:
+class CallRoute:
     """
-    ``POST /v1/chat/completions``, and the like of another face.
+    ``POST /v1/chat/completions``, or the route of another face.
 
     :param face: what the client speaks.
     """
@@ -25,15 +25,15 @@ class ChatRoute:
     dispatcher: Dispatcher
     face: Face
 
-    async def chat(self, request: ClientRequest) -> None:
-        """Answer, plain or as a stream."""
+    async def answer(self, request: ClientRequest) -> None:
+        """Answer, whole or as a stream."""
         call = ClientCall(request.id, self.face, request.principal, request.read_body())
-        answer = await self.dispatcher.chat(call)
+        answer = await self.dispatcher.answer(call)
         headers = _write_headers(answer.served)
         if isinstance(answer, PlainAnswer):
-            request.write_body(answer.body, "application/json", headers=headers)
+            request.write_body(answer.body, answer.content_type, headers=headers)
         else:
-            await answer.deliver(request.start_stream(headers))
+            await answer.deliver(request.start_stream(headers, answer.writer.content_type))
 
 
 def _write_headers(served: Served) -> Mapping[str, str]:

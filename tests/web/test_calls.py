@@ -1,4 +1,4 @@
-"""Tests of :mod:`aiproxy.web.chat`."""
+"""Tests of :mod:`aiproxy.web.calls`."""
 
 from __future__ import annotations
 
