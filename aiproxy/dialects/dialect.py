@@ -28,6 +28,7 @@ class WireRequest:
     :param body: the request body.
     :param headers: headers of the dialect's own (content type, API version);
         credentials are not among them.
+    :param method: GET where the route says it all.
     :param dropped: what of the caller's request is not in it, for the provider
         has no such thing: names of fields, as in ``logit_bias`` or
         ``messages[].name``.  The caller is told.
@@ -40,6 +41,7 @@ class WireRequest:
     headers: Mapping[str, str] = Factory(dict)
     dropped: tuple[str, ...] = ()
     reader: AnswerReader | None = None
+    method: str = "POST"
 
 
 class StreamReader(Protocol):

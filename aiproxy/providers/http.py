@@ -217,7 +217,7 @@ class HTTPProvider:
         else:
             url = join_url(model.base_url or "", wire.route)
         return self.client.request(
-            "POST",
+            wire.method,
             url,
             headers={
                 **wire.headers,
