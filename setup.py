@@ -63,6 +63,7 @@ setup(
     ],
     extras_require={
         "test": [
+            "anthropic>=0.125,<1",
             "build>=1.2",
             "coverage>=7.10",
             "gigachat>=0.2",

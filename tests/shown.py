@@ -22,7 +22,7 @@ _PLACE = re.compile(
 #: Columns of the table.
 PROVIDERS = (
     *("openai", "openrouter", "groq", "google", "gigachat", "cloudflare", "cloudflare native"),
-    *("github", "huggingface", "together", "cohere"),
+    *("github", "huggingface", "together", "anthropic", "cohere"),
 )
 #: Rows of the table: what a request may hold, and what an answer may say.
 REQUESTS = (

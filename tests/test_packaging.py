@@ -76,8 +76,11 @@ def bounds(requirements: Iterable[str]) -> dict[str, str]:
     """Map the distributions that requirements name to their only version, or the lowest."""
     found = {}
     for requirement in requirements:
-        name, _, rest = requirement.partition(";")[0].strip().replace("==", ">=").partition(">=")
-        found[normalized(name.partition("[")[0])] = rest
+        told = requirement.partition(";")[0].strip()
+        name = re.match(r"[\w.-]+", told)
+        lowest = re.search(r"[>=]=([\w.]+)", told)
+        assert name, requirement
+        found[normalized(name[0])] = lowest[1] if lowest else ""
     return found
 
 

@@ -87,17 +87,12 @@ _EFFECTS = {
     "models[].max_request_length": "only marks an image model, with 0",
 }
 
-#: Dialects without an adapter yet: their models answer 503.
-_LATER_DIALECTS = frozenset(("anthropic",))
-
-
 def without_effect(loaded: Loaded) -> list[str]:
     """
     Return a line ``file:line: message`` for all that is configured and has no
     effect in this version.
     """
     notes = [note for one in loaded.configured for note in _key_note(one)]
-    notes += [note for model in loaded.config.models for note in _model_note(model, loaded)]
     return [str(note) for note in sorted(notes, key=lambda note: (note.file or "", note.line or 0))]
 
 
@@ -108,16 +103,6 @@ def _key_note(configured: Configured) -> Iterator[Problem]:
     effect = _EFFECTS.get(row.key, "has no effect")
     message = f"{configured.path}: {effect} in this version"
     yield Problem(message, configured.file, configured.line)
-
-
-def _model_note(model: Model, loaded: Loaded) -> Iterator[Problem]:
-    if model.dialect in _LATER_DIALECTS:
-        where = f"{model.place.path}: " if model.place.path else ""
-        message = (
-            f"{where}{model.name}: {model.provider_type} is not served in this version;"
-            " it answers 503"
-        )
-        yield Problem(message, loaded.file, model.place.line)
 
 
 def describe(config: Config) -> str:

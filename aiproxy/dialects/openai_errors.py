@@ -67,7 +67,7 @@ _CREDIT_WORDS: Final = _words(
     r"no resource package",
 )
 _CONTEXT_WORDS: Final = _words(
-    r"context (?:length|window)",
+    r"context (?:length|window|limit)",
     r"maximum (?:context|prompt|input) length",
     r"exceeds the maximum number of tokens",
     r"too many tokens",

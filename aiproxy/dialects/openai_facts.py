@@ -35,6 +35,10 @@ _NAMED_STATUS: Final = {
     "requests": 429,
     "insufficient_quota": 429,
     "overloaded_error": 529,
+    "api_error": 500,
+    "billing_error": 402,
+    "request_too_large": 413,
+    "timeout_error": 504,
     # The Text Generation Inference server's (HuggingFace).
     "overloaded": 429,
     "validation": 422,

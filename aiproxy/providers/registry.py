@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from aiproxy.config import known_providers
 from aiproxy.config.schema import Model
+from aiproxy.dialects.anthropic import AnthropicDialect
 from aiproxy.dialects.cloudflare import CloudflareDialect
 from aiproxy.dialects.cohere import CohereDialect
 from aiproxy.dialects.dialect import Dialect
@@ -100,6 +101,7 @@ class ProviderRegistry:
                 clock=parts.clock,
             ),
             "cloudflare": self._http(CloudflareDialect()),
+            "anthropic": self._http(AnthropicDialect(parts.signatures)),
             "cohere": self._http(CohereDialect()),
             "google": self._http(GeminiDialect(parts.signatures)),
         }

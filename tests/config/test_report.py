@@ -93,29 +93,6 @@ class WithoutEffectTests(LoadingTestCase):
             [],
         )
 
-    def test_dialects(self) -> None:
-        """A model whose provider has no adapter yet is told, at its line."""
-        self.assertEqual(
-            self.lines(
-                """
-                models:
-                  - {name: a, provider: anthropic, token: t}
-                  - {name: b, provider: openai, token: t}
-                """
-            ),
-            [
-                "c.yaml:2: models[0]: a: anthropic is not served in this version; it answers 503",
-            ],
-        )
-
-    def test_first_run(self) -> None:
-        """Models that nobody wrote have no line."""
-        loaded = load(env={"ANTHROPIC_API_KEY": "k"}, folder=self.folder)
-        self.assertEqual(
-            without_effect(loaded),
-            ["anthropic/*: anthropic is not served in this version; it answers 503"],
-        )
-
     def test_table(self) -> None:
         """Every row of the table is a key of the schema or a variable of ours."""
         keys = {documented.path for documented in walk_keys(File)}

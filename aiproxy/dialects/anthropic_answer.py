@@ -1,0 +1,287 @@
+"""
+From Anthropic's answers and events to OpenAI's shape.
+
+A message is a list of blocks.  Texts, thoughts and calls are told as they
+come; what has to go back as it was (thoughts with their signature, what ran at
+Anthropic itself) is put together and told once, at the block's end.
+
+Source: Anthropic API reference, "Messages" and "Streaming messages"; recorded
+traffic.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import define, field
+
+from aiproxy.dialects.shapes import ChatChunk, Usage
+from aiproxy.errors import AnswerTooLarge
+from aiproxy.wire.json import JSONError, dumps, loads
+
+__all__ = ["THOUGHTS", "AnswerTranslator"]
+
+#: Types of the blocks that hold thoughts.
+THOUGHTS: Final = frozenset({"thinking", "redacted_thinking"})
+
+#: Anthropic's stop reason -> OpenAI's finish reason; all others are a ``stop``.
+_REASONS: Final = {
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+#: What of a message is told in OpenAI's own words; all else goes into ``extra_content``.
+_TOLD: Final = frozenset(
+    {"id", "type", "role", "model", "content", "delta", "stop_reason", "usage"}
+)
+
+
+@define
+class _Block:
+    """A block of the answer, as far as it has come."""
+
+    #: How it began.
+    told: dict[str, Any]
+    #: What came of its fields since then.
+    pieces: dict[str, list[str]] = field(factory=dict)
+    #: Its place among the calls, if it is one.
+    place: int = 0
+
+    def whole(self) -> dict[str, Any]:
+        """Return it as it would be in a whole answer."""
+        block = dict(self.told)
+        for name, pieces in self.pieces.items():
+            text = "".join(pieces)
+            if name != "input":
+                block[name] = (block.get(name) or "") + text
+            elif text.strip():
+                try:
+                    block[name] = loads(text.encode())
+                except JSONError:
+                    block[name] = text
+        return block
+
+
+@define
+class AnswerTranslator:
+    """
+    Translates one answer, event by event.
+
+    :param note: told what was thought before a call: the id of the first call
+        of an answer, and the blocks.
+    :param most_held: how many characters may be held back.
+    """
+
+    note: Callable[[str, list[dict[str, Any]]], None]
+    most_held: int = sys.maxsize
+    _frame: dict[str, Any] = field(init=False, factory=dict)
+    _usage: dict[str, Any] = field(init=False, factory=dict)
+    _blocks: dict[Any, _Block] = field(init=False, factory=dict)
+    _held: int = field(init=False, default=0)
+    _thoughts: list[dict[str, Any]] = field(init=False, factory=list)
+    _calls: int = field(init=False, default=0)
+    _first_call: str = field(init=False, default="")
+
+    def answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Translate a whole answer."""
+        said: dict[str, Any] = {"content": None}
+        for block in message["content"]:
+            if isinstance(block, Mapping):
+                _join(said, self._begin(None, block))
+                _join(said, self._end(None))
+        _join(said, _extra(_others(message)))
+        for call in said.get("tool_calls", ()):
+            del call["index"]
+        self._take_frame(message)
+        choice = {"index": 0, "message": said, **self._finish(message)}
+        answer = {**self._frame, "choices": [choice]}
+        if self._usage:
+            answer["usage"] = _write_usage(self._usage)
+        return answer
+
+    def chunk(self, event: Mapping[str, Any]) -> ChatChunk | None:
+        """
+        Translate an event; ``None`` for one that says nothing.
+
+        :raises AnswerTooLarge: more has to be held back than may be.
+        """
+        kind, index = event.get("type"), event.get("index")
+        choice: dict[str, Any] = {"index": 0}
+        if kind == "message_start":
+            message = _mapping(event.get("message"))
+            self._take_frame(message)
+            choice["delta"] = _extra(_others(message))
+        elif kind == "message_delta":
+            message = _mapping(event.get("delta"))
+            self._take_frame(event)
+            others = {**_others(event), **_others(message)}
+            choice.update(delta=_extra(others), **self._finish(message))
+        else:
+            if kind == "content_block_start":
+                said = self._begin(index, _mapping(event.get("content_block")))
+            elif kind == "content_block_delta":
+                said = self._go_on(index, _mapping(event.get("delta")))
+            elif kind == "content_block_stop":
+                said = self._end(index)
+            else:
+                return None
+            if not any(said.values()):
+                return None
+            choice["delta"] = said
+        chunk: ChatChunk = {**self._frame, "choices": [choice]}
+        if kind == "message_delta" and self._usage:
+            chunk["usage"] = _write_usage(self._usage)
+        return chunk
+
+    def _take_frame(self, message: Mapping[str, Any]) -> None:
+        for name in ("id", "model"):
+            if isinstance(message.get(name), str):
+                self._frame[name] = message[name]
+        # The last counts are the whole ones, but may leave out what the first told (recorded).
+        usage = _mapping(message.get("usage"))
+        self._usage.update((name, value) for name, value in usage.items() if value is not None)
+
+    def _finish(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        reason = message.get("stop_reason")
+        if not isinstance(reason, str):
+            return {}
+        if self._first_call and self._thoughts:
+            self.note(self._first_call, self._thoughts)
+        return {"finish_reason": _REASONS.get(reason, "stop"), "native_finish_reason": reason}
+
+    # --- blocks: each gives a delta -------------------------------------------------------
+
+    def _begin(self, index: Any, told: Mapping[str, Any]) -> dict[str, Any]:
+        block = self._blocks[index] = _Block(dict(told))
+        kind = told.get("type")
+        if kind == "text":
+            said = {"content": told.get("text") or ""}
+            return {**said, **_extra({"citations": told.get("citations")})}
+        if kind == "thinking":
+            return {"reasoning_content": told.get("thinking") or ""}
+        if kind != "tool_use":
+            return {}
+        block.place = self._calls
+        self._calls += 1
+        self._first_call = self._first_call or str(told.get("id") or "")
+        call: dict[str, Any] = {"index": block.place, "id": told.get("id"), "type": "function"}
+        call["function"] = {"name": told.get("name"), "arguments": ""}
+        caller = _mapping(told.get("caller"))
+        if caller.get("type", "direct") != "direct":
+            # Code that runs at Anthropic has made the call.
+            call.update(_extra({"caller": dict(caller)}))
+        return {"tool_calls": [call]}
+
+    def _go_on(self, index: Any, delta: Mapping[str, Any]) -> dict[str, Any]:
+        block = self._blocks.setdefault(index, _Block({"type": "text"}))
+        said: dict[str, Any] = {}
+        for name, value in delta.items():
+            if name == "type":
+                continue
+            if name == "citation":
+                said = _extra({"citations": [value]})
+            elif not isinstance(value, str):
+                block.told[name] = value
+            elif name == "text":
+                said = {"content": value}
+            elif name == "partial_json" and block.told.get("type") == "tool_use":
+                if value:
+                    block.pieces["input"] = []  # It is told, and need not be held.
+                said = _arguments(block, value)
+            else:
+                self._hold(block, "input" if name == "partial_json" else name, value)
+                if name == "thinking":
+                    said = {"reasoning_content": value}
+        return said
+
+    def _hold(self, block: _Block, name: str, value: str) -> None:
+        self._held += len(value)
+        if self._held > self.most_held:
+            raise AnswerTooLarge("the upstream's answer has too much that must be held back")
+        block.pieces.setdefault(name, []).append(value)
+
+    def _end(self, index: Any) -> dict[str, Any]:
+        block = self._blocks.pop(index, None)
+        kind = block.told.get("type") if block is not None else None
+        if block is None or kind is None or kind == "text":
+            return {}
+        if kind == "tool_use":
+            told = block.told.get("input")
+            whole = bool(told) and "input" not in block.pieces
+            return (
+                _arguments(block, told if isinstance(told, str) else dumps(told).decode())
+                if whole
+                else {}
+            )
+        held = block.whole()
+        if kind not in THOUGHTS:
+            return _extra({"blocks": [held]})
+        if kind == "thinking" and not held.get("signature"):
+            return {}
+        self._thoughts.append(held)
+        return _extra({"thinking_blocks": [held]})
+
+
+def _mapping(told: Any) -> Mapping[str, Any]:
+    return told if isinstance(told, Mapping) else {}
+
+
+def _others(message: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in message.items() if name not in _TOLD}
+
+
+def _extra(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Write what only Anthropic understands, if it is anything."""
+    kept = {name: value for name, value in told.items() if value not in (None, [], {})}
+    return {"extra_content": {"anthropic": kept}} if kept else {}
+
+
+def _arguments(block: _Block, text: str) -> dict[str, Any]:
+    if not text:
+        return {}
+    return {"tool_calls": [{"index": block.place, "function": {"arguments": text}}]}
+
+
+def _join(said: dict[str, Any], delta: dict[str, Any]) -> None:
+    """Add a delta to a message, in place."""
+    for name, value in delta.items():
+        known: Any = said.get(name)
+        if name == "tool_calls" and "id" not in value[0]:
+            (piece,) = value
+            known[piece["index"]]["function"]["arguments"] += piece["function"]["arguments"]
+        elif isinstance(known, dict):
+            _join(known, value)
+        elif isinstance(known, list):
+            known += value
+        elif isinstance(known, str):
+            said[name] = known + value
+        elif value:
+            said[name] = value
+
+
+def _write_usage(told: Mapping[str, Any]) -> Usage:
+    """Write usage: Anthropic's input is what no cache has held or now holds."""
+
+    def count(holder: Mapping[str, Any], name: str) -> int:
+        value = holder.get(name)
+        return value if isinstance(value, int) else 0
+
+    written, read = (count(told, f"cache_{way}_input_tokens") for way in ("creation", "read"))
+    prompt = count(told, "input_tokens") + written + read
+    completion = count(told, "output_tokens")
+    usage: Usage = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": written},
+    }
+    details = _mapping(told.get("output_tokens_details"))
+    if "thinking_tokens" in details:
+        thoughts = count(details, "thinking_tokens")
+        usage["completion_tokens_details"] = {"reasoning_tokens": thoughts}
+    if told.get("server_tool_use"):
+        usage["server_tool_use"] = told["server_tool_use"]
+    return usage
