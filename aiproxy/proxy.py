@@ -17,6 +17,7 @@ from aiproxy.gateway.plan import Plan
 from aiproxy.gateway.usage import CallRecord
 from aiproxy.interfaces import IProvider
 from aiproxy.policy.access import Access
+from aiproxy.providers.discovery import Discovery
 from aiproxy.providers.http import tls_settings
 from aiproxy.providers.registry import ProviderParts, ProviderRegistry
 from aiproxy.service import ProxyService
@@ -71,12 +72,14 @@ class Proxy:
             registry.find(model)  # What cannot be loaded is known now.
         plan = Plan(config, Access(tokens, config.keys), registry)
         self._wall = wall
+        self._discovery = Discovery(config, registry, reactor)
         self._dispatcher = Dispatcher(plan, reactor, wall=wall, report=report)
         self._resource: IResource | None = None
         self.service = ProxyService(
             reactor,
             running=self._dispatcher.running,
             client=client,
+            discovery=self._discovery,
             drain_timeout=config.server.drain_timeout,
             shutdown_delay=config.server.shutdown_delay,
         )
@@ -89,7 +92,10 @@ class Proxy:
             from aiproxy.web.app import make_resource
 
             self._resource = make_resource(
-                self._dispatcher, wall=self._wall, unready=self._why_unready
+                self._dispatcher,
+                wall=self._wall,
+                unready=self._why_unready,
+                discovered=self._discovery.find,
             )
         return self._resource
 

@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from aiproxy.gateway.running import RunningCalls
+from aiproxy.providers.discovery import Discovery
 from aiproxy.transport.client import UpstreamClient
 from aiproxy.transport.http.stock import StockSite
 
@@ -54,6 +55,7 @@ class ProxyService(Service):
         *,
         running: RunningCalls,
         client: UpstreamClient,
+        discovery: Discovery,
         drain_timeout: float,
         shutdown_delay: float,
     ) -> None:
@@ -63,6 +65,7 @@ class ProxyService(Service):
         self._clock: Any = clock
         self._running_calls = running
         self._client = client
+        self._discovery = discovery
         self._drain_timeout = drain_timeout
         self._shutdown_delay = shutdown_delay
 
@@ -82,6 +85,11 @@ class ProxyService(Service):
             if failures:
                 raise SystemExit(f"aiproxy: cannot listen on {name}: {_why(failures[0])}")
 
+    def startService(self) -> None:
+        """Begin what goes on in the background."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._discovery.refresh()
+
     def stopService(self) -> Deferred[None]:
         """Stop; fires when all is done."""
         super().stopService()  # type: ignore[no-untyped-call]
@@ -89,6 +97,7 @@ class ProxyService(Service):
 
     async def _stop(self) -> None:
         self.draining = True
+        self._discovery.close()
         if self._shutdown_delay:
             await deferLater(self._clock, self._shutdown_delay)
         await DeferredList([_stopped(port) for port in self.ports], consumeErrors=True)

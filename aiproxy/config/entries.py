@@ -130,7 +130,11 @@ class ProviderEntry:
         ),
     )
     discover: bool = field(
-        default=False, metadata=key(scalars.boolean, "Ask the provider for its models.")
+        default=False,
+        metadata=key(
+            scalars.boolean,
+            "Ask the provider for its models; `/v1/models` lists them where a wildcard serves them.",
+        ),
     )
     timeouts: Mapping[str, float] = field(
         factory=dict,

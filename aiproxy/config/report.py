@@ -51,7 +51,6 @@ _LATER = (
     _Later("keys[].requests_per_day", present=0),
     _Later("keys[].tokens_per_minute", present=0),
     _Later("keys[].max_concurrent", present=0),
-    _Later("providers.NAME.discover", present=False),
     _Later("providers.NAME.api_version"),
     _Later("models[].weight", present=1.0),
     _Later("models[].requests_per_minute", present=0),

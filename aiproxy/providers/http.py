@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from aiproxy.config.schema import Model
 from aiproxy.dialects.dialect import AnswerReader, Dialect, WireRequest
+from aiproxy.dialects.model_lists import ListedModel, list_route, read_model_list
 from aiproxy.dialects.openai import OpenAIDialect
 from aiproxy.dialects.operations import CHAT
 from aiproxy.dialects.parts import image_links, with_images
@@ -27,13 +28,15 @@ from aiproxy.policy.routing import Candidate
 from aiproxy.providers.call import Call, name_source
 from aiproxy.providers.credentials import KeyHeader
 from aiproxy.transport.client import UpstreamClient, UpstreamResponse
-from aiproxy.transport.collect import collect_some
+from aiproxy.transport.collect import collect, collect_some
 from aiproxy.transport.tls import TLSSettings
 from aiproxy.wire.urls import join_url
 
 __all__ = ["HTTPProvider", "HTTPReply", "read_rate_limits", "tls_settings"]
 
 _DEFAULT_IDLE_SECONDS = 90.0
+#: Of a list of models.
+_LIST_BYTES = 8 * 1024 * 1024
 
 
 class Afterwards:
@@ -111,6 +114,19 @@ class HTTPProvider:
     def start(self, call: Call) -> Deferred[IReply]:
         """Send the call."""
         return Deferred.fromCoroutine(self._start(call))
+
+    def list_models(self, candidate: Candidate) -> Deferred[list[ListedModel]]:
+        """Ask the provider for its models.  It fails only with our errors."""
+        return Deferred.fromCoroutine(self._list_models(candidate))
+
+    async def _list_models(self, candidate: Candidate) -> list[ListedModel]:
+        model = evolve(candidate.model, url=None)
+        call = Call("", {}, evolve(candidate, model=model), stream=False)
+        response = await self._send(call, WireRequest(list_route(model.dialect), b"", method="GET"))
+        body = await collect(response, _LIST_BYTES)
+        if response.status == 200:
+            return read_model_list(body)
+        raise self.dialect.read_error(response.status, response.headers, body)
 
     async def prepare(self, call: Call, request: ChatRequest, after: Afterwards) -> ChatRequest:
         """

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from attrs import frozen
 
+from aiproxy.dialects.model_lists import ListedModel
 from aiproxy.gateway.plan import Plan
 from aiproxy.policy.routing import SIZES, not_found, offered_names
 from aiproxy.web.request import ClientRequest
@@ -20,14 +21,21 @@ class ModelRoutes:
     ``GET /v1/models`` and ``GET /v1/models/{id}``.
 
     :param plan: gives the plan of now.
+    :param discovered: what is known of the providers' own lists, by wildcard.
     """
 
     plan: Callable[[], Plan]
+    discovered: Callable[[], Mapping[str, Iterable[ListedModel]]] = dict
 
     async def list_models(self, request: ClientRequest) -> None:
         """List what this client may use."""
-        names = [name for name in self._names() if request.principal.may_use(name)]
+        names = {name: None for name in self._names() if request.principal.may_use(name)}
         models = [model for name in names for model in self._describe(name)]
+        for wildcard in self.discovered().values():
+            for listed in wildcard:
+                if listed.name not in names and request.principal.may_use(listed.name):
+                    names[listed.name] = None
+                    models += self._describe(listed.name, listed.context_window)
         request.write_json({"object": "list", "data": models})
 
     async def show_model(self, request: ClientRequest) -> None:
@@ -42,12 +50,12 @@ class ModelRoutes:
     def _names(self) -> list[str]:
         return offered_names(self.plan().config)
 
-    def _describe(self, name: str) -> Iterator[dict[str, Any]]:
+    def _describe(self, name: str, window: int | None = None) -> Iterator[dict[str, Any]]:
         config = self.plan().config
         model = config.find_model(name)
-        owner, window = "aiproxy", None
+        owner = "aiproxy"
         if model is not None:
-            owner, window = model.provider, model.context_window
+            owner, window = model.provider, model.context_window or window
         elif name not in config.groups and not (name in SIZES and name in self._names()):
             return
         described: dict[str, Any] = {

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.web.serving import ServingTestCase
+from klein import Klein
+
+from aiproxy.dialects.model_lists import ListedModel
+from aiproxy.transport.http.stock import StockSite
+from aiproxy.web.guard import Guard
+from aiproxy.web.models import ModelRoutes
+from aiproxy.web.routes import RoutesResource, declare
+from tests.transport.http.clients import Client
+from tests.web.serving import NOW, ServingTestCase
+
+OURS = ["demo/echo", "scripted/one", "any/*", "team", "SMALL"]
 
 
 class ModelsTests(ServingTestCase):
@@ -15,7 +25,7 @@ class ModelsTests(ServingTestCase):
             self.assertEqual(document["object"], "list")
             self.assertEqual(
                 [model["id"] for model in document["data"]],
-                ["demo/echo", "scripted/one", "any/*", "team", "SMALL"],
+                OURS,
             )
 
     def test_show(self) -> None:
@@ -46,3 +56,25 @@ class ModelsTests(ServingTestCase):
             self.assertEqual((answer.status, answer.error["code"]), (404, "model_not_found"))
             self.assertEqual(answer.error["type"], "model_selection_error")
         self.assertIn("demo/echo", self.ask("GET", "/v1/models/demo/ech").error["message"])
+
+
+class DiscoveredTests(ServingTestCase):
+    """Models that only the providers know by name."""
+
+    def test_listed(self) -> None:
+        """They stand behind our own, once, and only for who may use them."""
+        listed = [ListedModel("any/a", 7), ListedModel("scripted/one"), ListedModel("any/b")]
+        app = Klein()
+        routes = ModelRoutes(lambda: self.proxy._dispatcher.plan, lambda: {"any/*": listed})
+        guard = Guard(lambda: self.proxy._dispatcher.plan.access, lambda: NOW)
+        declare(app, ["/v1/models"], "GET", routes.list_models, guard)
+        site = StockSite(RoutesResource(app), self.clock, max_request_bytes=1_000)
+        self.client = Client(site, self.clock)
+        models = self.ask("GET", "/v1/models").json["data"]
+        names = [model["id"] for model in models]
+        self.assertEqual(names, [*OURS, "any/a", "any/b"])
+        self.assertEqual([model.get("context_window") for model in models[-2:]], [7, None])
+        self.assertEqual(models[-1]["owned_by"], "scripted")
+        self.client.ask("GET", "/v1/models", "Authorization: Bearer sk-narrow")
+        narrow = [model["id"] for model in self.client.answer().json["data"]]
+        self.assertEqual(narrow, ["scripted/one", "any/*", "any/a", "any/b"])
