@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from itertools import pairwise
 from typing import Any
@@ -13,6 +14,8 @@ from aiproxy.dialects.openai import OpenAIDialect
 from aiproxy.wire.json import dumps
 
 ROOMY = 1024 * 1024
+#: Streams up to so many bytes are split at every single place.
+SHORT_BYTES = 8 * 1024
 
 #: Where a split is likeliest to do harm.
 _SORE = re.compile(rb"[\r\n:\x80-\xff]")
@@ -160,3 +163,35 @@ def windows(stream: bytes) -> Iterator[tuple[bytes, range]]:
         before = ends[max(0, number - 1)]
         after = ends[min(len(ends) - 1, number + 2)]
         yield stream[before:after], range(begin - before, end - before + 1)
+
+
+def find_difference(
+    stream: bytes, read: Callable[[list[bytes]], Outcome], seed: int = 20_251_125
+) -> str | None:
+    """
+    Read a stream in all ways that could do harm; say where one differs from the whole.
+
+    In single bytes, in many pieces, and in two: short streams at every place,
+    long ones wherever a split could do harm within an event, and at some of
+    these places in the whole.
+    """
+    chance = random.Random(seed)
+    expected = read([stream])
+    if read(bytewise(stream)) != expected:
+        return "in single bytes"
+    for _ in range(10):
+        places = [chance.randrange(len(stream)) for _ in range(chance.randrange(2, 60))]
+        if read(split_at(stream, *places)) != expected:
+            return f"split at {places}"
+    whole: Sequence[int] = range(1, len(stream))
+    if len(stream) > SHORT_BYTES:
+        whole = chance.sample(sore_places(stream), 100)
+        for window, event in windows(stream):
+            expected_part = read([window])
+            for place in sore_places(window):
+                if place in event and read(split_at(window, place)) != expected_part:
+                    return f"split at {place} of {window!r}"
+    for place in whole:
+        if read(split_at(stream, place)) != expected:
+            return f"split at {place}"
+    return None

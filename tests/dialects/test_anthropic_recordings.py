@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,16 +18,9 @@ from aiproxy.dialects.openai_repairs import FINISH_REASONS
 from tests import shown
 from tests.dialects.anthropic_inverse import openai_request
 from tests.dialects.recordings import Recording, read_recordings
-from tests.dialects.streams import (
-    Outcome,
-    bytewise,
-    sore_places,
-    split_at,
-    windows,
-)
+from tests.dialects.streams import Outcome, find_difference
 
 PROVIDERS = ("anthropic", "vertex")
-SHORT_BYTES = 8 * 1024
 ROOM = 4 * 1024 * 1024
 
 
@@ -222,39 +214,16 @@ class AnswerTests(SynchronousTestCase):
 
     def test_every_split(self) -> None:
         """No split of the bytes changes a chunk."""
-        chance = random.Random(20_251_125)
+        seen = 0
         for recording in recordings():
-            if not is_stream(recording):
-                continue
-            stream = recording.body
-            expected = self.outcome([stream])
-            self.same(self.outcome(bytewise(stream)), expected, recording, "bytewise")
-            for _ in range(10):
-                places = [chance.randrange(len(stream)) for _ in range(chance.randrange(2, 60))]
-                self.same(self.outcome(split_at(stream, *places)), expected, recording, places)
-            if len(stream) <= SHORT_BYTES:
-                for place in range(1, len(stream)):
-                    self.same(self.outcome(split_at(stream, place)), expected, recording, place)
-                continue
-            for window, event in windows(stream):
-                expected_part = self.outcome([window])
-                for place in sore_places(window):
-                    if place in event:
-                        outcome = self.outcome(split_at(window, place))
-                        self.same(outcome, expected_part, recording, place)
-            for place in chance.sample(sore_places(stream), 100):
-                self.same(self.outcome(split_at(stream, place)), expected, recording, place)
+            if is_stream(recording):
+                seen += 1
+                self.assertIsNone(find_difference(recording.body, self.outcome), recording.name)
+        self.assertGreater(seen, 2)
 
     def outcome(self, pieces: list[bytes]) -> Outcome:
         """Read a stream; each with a memory of its own."""
         return Outcome(pieces, max_event_bytes=ROOM, dialect=AnthropicDialect())
-
-    def same(
-        self, outcome: Outcome, expected: Outcome, recording: Recording, place: object
-    ) -> None:
-        """Assert that a split has changed nothing."""
-        if outcome != expected:
-            self.assertEqual(vars(outcome), vars(expected), f"{recording.name} split at {place}")
 
 
 #: Part of the name of a recorded error -> what it means, and the delay that it tells.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,10 +14,9 @@ from aiproxy.dialects.cohere import CohereDialect
 from aiproxy.dialects.openai_repairs import FINISH_REASONS
 from tests.dialects.cohere_inverse import openai_request
 from tests.dialects.recordings import Recording, read_recordings
-from tests.dialects.streams import Outcome, bytewise, sore_places, split_at, windows
+from tests.dialects.streams import Outcome, find_difference
 from tests.shown import PLAIN, STREAMED, show, show_answer, show_request
 
-SHORT_BYTES = 8 * 1024
 ROOM = 4 * 1024 * 1024
 
 REASONS = {"COMPLETE": "stop", "TOOL_CALL": "tool_calls", "MAX_TOKENS": "length"}
@@ -189,28 +187,12 @@ class AnswerTests(SynchronousTestCase):
 
     def test_every_split(self) -> None:
         """No split of the bytes changes a chunk."""
-        chance = random.Random(20_251_126)
+        seen = 0
         for recording in recordings():
-            if not recording.streamed:
-                continue
-            stream = recording.body
-            expected = self.outcome([stream])
-            self.same(self.outcome(bytewise(stream)), expected, recording, "bytewise")
-            for _ in range(10):
-                places = [chance.randrange(len(stream)) for _ in range(chance.randrange(2, 60))]
-                self.same(self.outcome(split_at(stream, *places)), expected, recording, places)
-            if len(stream) <= SHORT_BYTES:
-                for place in range(1, len(stream)):
-                    self.same(self.outcome(split_at(stream, place)), expected, recording, place)
-                continue
-            for window, event in windows(stream):
-                expected_part = self.outcome([window])
-                for place in sore_places(window):
-                    if place in event:
-                        outcome = self.outcome(split_at(window, place))
-                        self.same(outcome, expected_part, recording, place)
-            for place in chance.sample(sore_places(stream), 100):
-                self.same(self.outcome(split_at(stream, place)), expected, recording, place)
+            if recording.streamed:
+                seen += 1
+                self.assertIsNone(find_difference(recording.body, self.outcome), recording.name)
+        self.assertGreater(seen, 2)
 
     def test_every_cut(self) -> None:
         """A stream that ends before its finish reason is never taken for a whole one."""
@@ -226,13 +208,6 @@ class AnswerTests(SynchronousTestCase):
     def outcome(self, pieces: list[bytes]) -> Outcome:
         """Read a stream."""
         return Outcome(pieces, max_event_bytes=ROOM, dialect=CohereDialect())
-
-    def same(
-        self, outcome: Outcome, expected: Outcome, recording: Recording, place: object
-    ) -> None:
-        """Assert that a split has changed nothing."""
-        if outcome != expected:
-            self.assertEqual(vars(outcome), vars(expected), f"{recording.name} split at {place}")
 
 
 class ErrorTests(SynchronousTestCase):
