@@ -8,8 +8,8 @@ after it, :class:`~aiproxy.gateway.answer.StreamedAnswer` tells a cut.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
-from itertools import count
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError
@@ -40,7 +40,8 @@ from aiproxy.gateway.watch import Watch
 from aiproxy.interfaces import IProvider, IReply
 from aiproxy.policy.access import Principal
 from aiproxy.policy.retry import final_error, may_try
-from aiproxy.policy.routing import Candidate, configured_name
+from aiproxy.policy.routing import Candidate, Situation, configured_name
+from aiproxy.policy.traffic import Traffic
 from aiproxy.providers.call import Call, name_source
 from aiproxy.providers.http import read_rate_limits
 from aiproxy.transport.collect import collect
@@ -74,6 +75,7 @@ class Dispatcher:
     :param clock: for all timeouts.
     :param wall: seconds since the epoch, for ``created``.
     :param report: called with each call's record when it is over.
+    :param chance: for weighted choices.
     """
 
     _log = Logger()
@@ -85,14 +87,16 @@ class Dispatcher:
         *,
         wall: Callable[[], float],
         report: Callable[[CallRecord], None] = lambda record: None,
+        chance: random.Random | None = None,
     ) -> None:
         self.plan = plan
+        self.traffic = Traffic()
         self.running = RunningCalls()
         self.usage = UsageLedger()
         self._clock = clock
         self._wall = wall
         self._report = report
-        self._turns = count()
+        self._chance = random.Random() if chance is None else chance
 
     async def answer(self, call: ClientCall) -> PlainAnswer | StreamedAnswer:
         """
@@ -107,7 +111,10 @@ class Dispatcher:
             request = call.face.read_request(call.body)
             record.stream = request.get("stream") is True
             found = self.plan.find(
-                request["model"], next(self._turns), call.principal, call.face.operation
+                request["model"],
+                self._situation(call, request),
+                call.principal,
+                call.face.operation,
             )
             record.model = configured_name(self.plan.config, request["model"])
             exchange = _Exchange(call, request, found, self.plan.config.server, record, self._clock)
@@ -123,6 +130,10 @@ class Dispatcher:
         if isinstance(answer, PlainAnswer):
             self._settled(exchange)(None)
         return answer
+
+    def _situation(self, call: ClientCall, request: ChatRequest) -> Situation:
+        turn = self.traffic.turn(request["model"])
+        return Situation(turn, len(call.body), self.traffic, self._chance)
 
     def _settled(self, exchange: _Exchange) -> Callable[[BaseException | None], None]:
         def settled(error: BaseException | None) -> None:

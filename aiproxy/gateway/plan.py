@@ -9,7 +9,7 @@ from aiproxy.dialects.operations import CHAT
 from aiproxy.errors import ModelUnavailable
 from aiproxy.interfaces import IProvider
 from aiproxy.policy.access import Access, Principal
-from aiproxy.policy.routing import Candidate, find_candidates
+from aiproxy.policy.routing import Candidate, Situation, find_candidates
 from aiproxy.providers.registry import ProviderRegistry
 
 __all__ = ["Plan"]
@@ -28,14 +28,20 @@ class Plan:
     providers: ProviderRegistry
 
     def find(
-        self, requested: str, turn: int, principal: Principal, operation: str = CHAT
+        self,
+        requested: str,
+        situation: Situation,
+        principal: Principal,
+        operation: str = CHAT,
     ) -> list[tuple[Candidate, IProvider]]:
         """
         Return who can serve a request, in order, with the adapter of each.
 
         :raises AIProxyError: as :func:`aiproxy.policy.routing.find_candidates`.
         """
-        candidates = find_candidates(self.config, requested, turn, principal.may_use, operation)
+        candidates = find_candidates(
+            self.config, requested, situation, principal.may_use, operation
+        )
         found = [
             (candidate, provider)
             for candidate in candidates

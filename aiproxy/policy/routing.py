@@ -2,26 +2,31 @@
 Which candidates can serve a request, in which order: a pure function.
 
 The plan of a request is the model and its fallbacks, or the members of a group
-(or of a size class) by priority and then their fallbacks, each once; a model
-with several tokens is a candidate for each of them.
+(or of a size class) by its strategy and then their fallbacks, each once; a
+model with several tokens is a candidate for each of them.  Models that take no
+body of the request's length are left out.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from aiproxy.config.schema import Config, Model
 from aiproxy.config.secret import Secret
 from aiproxy.dialects.operations import CHAT, IMAGES
-from aiproxy.errors import InvalidRequest, ModelNotFound, ModelUnavailable
+from aiproxy.errors import InvalidRequest, ModelNotFound, ModelUnavailable, RequestTooLarge
+from aiproxy.policy.strategies import Member, order_group, order_size
+from aiproxy.policy.traffic import Traffic
 
 __all__ = [
     "ALL_IMAGES",
     "SIZES",
     "Candidate",
+    "Situation",
     "configured_name",
     "find_candidates",
     "not_found",
@@ -33,6 +38,9 @@ ALL_IMAGES = "all"
 
 #: The virtual models of ``model_size``.
 SIZES = ("SMALL", "BIG")
+
+#: A name that is shorter was an alias to the Go proxy.
+_ALIAS_CHARACTERS = 10
 
 #: A name that a caller made up is repeated to him no longer than this.
 _SHOWN_CHARACTERS = 80
@@ -57,10 +65,27 @@ class Candidate:
         return self.model.upstream_name(self.name)
 
 
+@frozen
+class Situation:
+    """
+    What a choice depends on beside the configuration.
+
+    :param turn: counts up with each request; tokens rotate by it.
+    :param body_bytes: the length of the request's body.
+    :param traffic: what goes on at each model, by its name.
+    :param chance: for weighted choices.
+    """
+
+    turn: int = 0
+    body_bytes: int = 0
+    traffic: Traffic = Factory(Traffic)
+    chance: random.Random = Factory(random.Random)
+
+
 def find_candidates(
     config: Config,
     requested: str,
-    turn: int = 0,
+    situation: Situation,
     allowed: Callable[[str], bool] = lambda name: True,
     operation: str = CHAT,
 ) -> tuple[Candidate, ...]:
@@ -68,17 +93,20 @@ def find_candidates(
     Return the plan for a request: at least one candidate.
 
     :param requested: the name in the caller's request.
-    :param turn: counts up with each request; a model's tokens rotate by it.
+    :param situation: what else the choice depends on.
     :param allowed: whether the caller may use a name; the others do not exist for him.
     :param operation: what is asked for; for images, ``all`` is every image model.
     :raises ModelNotFound: nothing has this name.
     :raises InvalidRequest: it is a model for something else.
+    :raises RequestTooLarge: no model takes a body of this length.
     :raises ModelUnavailable: all that could serve it is off.
     """
+    if config.server.legacy_aliases:
+        requested = _legacy_alias(config, requested)
     if operation == IMAGES and requested == ALL_IMAGES:
         entries = _image_entries(config, allowed)
     else:
-        entries = list(_entries(config, requested)) if allowed(requested) else []
+        entries = list(_entries(config, requested, situation)) if allowed(requested) else []
     if not entries:
         raise not_found(requested, filter(allowed, offered_names(config)))
     suited = [(model, name) for model, name in entries if _suits(model, operation)]
@@ -87,18 +115,36 @@ def find_candidates(
         raise InvalidRequest(
             f"the model {_shown(requested)} {what}", param="model", code="model_not_supported"
         )
+    fitting = [(model, name) for model, name in suited if _takes(model, situation.body_bytes)]
+    if not fitting:
+        most = max(model.max_request_length or 0 for model, _ in suited)
+        raise RequestTooLarge(
+            f"the model {_shown(requested)} takes requests of at most {most} bytes"
+        )
     candidates = tuple(
         candidate
-        for model, name in suited
+        for model, name in fitting
         if model.disabled is None
-        for candidate in _with_tokens(model, name, turn)
+        for candidate in _with_tokens(model, name, situation.turn)
     )
     if not candidates:
-        why = next(model.disabled for model, _ in suited if model.disabled is not None)
+        why = next(model.disabled for model, _ in fitting if model.disabled is not None)
         raise ModelUnavailable(
-            f"the model {_shown(requested)} is configured, but off: {why}", model=suited[0][0].name
+            f"the model {_shown(requested)} is configured, but off: {why}", model=fitting[0][0].name
         )
     return candidates
+
+
+def _takes(model: Model, body_bytes: int) -> bool:
+    """Whether a model takes a body of this length."""
+    return model.max_request_length is None or body_bytes <= model.max_request_length
+
+
+def _legacy_alias(config: Config, requested: str) -> str:
+    """The Go proxy's rule: a short name that is no model's means SMALL."""
+    if len(requested) >= _ALIAS_CHARACTERS or configured_name(config, requested) is not None:
+        return requested
+    return "SMALL"
 
 
 def _suits(model: Model, operation: str) -> bool:
@@ -136,12 +182,15 @@ def configured_name(config: Config, requested: str) -> str | None:
     return None if model is None else model.name
 
 
-def _entries(config: Config, requested: str) -> Iterator[tuple[Model, str]]:
+def _entries(config: Config, requested: str, situation: Situation) -> Iterator[tuple[Model, str]]:
     """Yield each model entry once, with the name that it serves."""
     seen: set[tuple[str, str]] = set()
-    first = _resolve(config, requested)
+    first = _resolve(config, requested, situation)
     fallbacks = [
-        entry for model, _ in first for name in model.fallbacks for entry in _resolve(config, name)
+        entry
+        for model, _ in first
+        for name in model.fallbacks
+        for entry in _resolve(config, name, situation)
     ]
     for model, name in (*first, *fallbacks):
         if (model.name, name) not in seen:
@@ -149,19 +198,29 @@ def _entries(config: Config, requested: str) -> Iterator[tuple[Model, str]]:
             yield model, name
 
 
-def _resolve(config: Config, requested: str) -> Sequence[tuple[Model, str]]:
+def _resolve(config: Config, requested: str, situation: Situation) -> Sequence[tuple[Model, str]]:
     """Return what one name stands for, best first."""
+
+    def member(entry: tuple[Model, str]) -> tuple[Member, tuple[Model, str]]:
+        model, name = entry
+        return Member(model.priority, model.weight, situation.traffic.look(name)), entry
+
     group = config.groups.get(requested)
     if group is not None:
         members = [entry for name in group.models for entry in _resolve_model(config, name)]
-        return sorted(members, key=lambda entry: entry[0].priority)
+        return order_group(
+            group.strategy,
+            [member(entry) for entry in members],
+            turn=situation.turn,
+            chance=situation.chance,
+        )
     if requested in SIZES:
         sized = [
             (model, model.name)
             for model in config.models
             if model.model_size == requested and not model.wildcard
         ]
-        return sorted(sized, key=lambda entry: entry[0].priority)
+        return order_size([member(entry) for entry in sized])
     return list(_resolve_model(config, requested))
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from aiproxy.config.schema import Config
-from aiproxy.errors import InvalidRequest, ModelNotFound, ModelUnavailable
-from aiproxy.policy.routing import find_candidates, offered_names
+from aiproxy.dialects.operations import CHAT, IMAGES
+from aiproxy.errors import InvalidRequest, ModelNotFound, ModelUnavailable, RequestTooLarge
+from aiproxy.policy.routing import Situation, find_candidates, offered_names
+from aiproxy.policy.traffic import Traffic
 from tests.config.loading import LoadingTestCase
 
 CONFIG = """
@@ -31,7 +35,7 @@ class RoutingTests(LoadingTestCase):
 
     def names(self, requested: str) -> list[str]:
         """Return the candidates' names."""
-        return [candidate.name for candidate in find_candidates(self.found, requested)]
+        return [candidate.name for candidate in find_candidates(self.found, requested, Situation())]
 
     def test_model(self) -> None:
         """A model with two tokens is two candidates; its fallbacks follow, each once."""
@@ -40,7 +44,7 @@ class RoutingTests(LoadingTestCase):
     def test_rotation(self) -> None:
         """With each turn another token is first."""
         for turn, expected in enumerate([["sk-a", "sk-b"], ["sk-b", "sk-a"], ["sk-a", "sk-b"]]):
-            candidates = find_candidates(self.found, "up/small", turn)[:2]
+            candidates = find_candidates(self.found, "up/small", Situation(turn))[:2]
             tokens = [one.token.reveal() for one in candidates if one.token is not None]
             self.assertEqual(tokens, expected)
 
@@ -54,7 +58,7 @@ class RoutingTests(LoadingTestCase):
 
     def test_wildcard(self) -> None:
         """A wildcard serves any of its names, under the upstream's name for it."""
-        [candidate] = find_candidates(self.found, "any/thing/else")
+        [candidate] = find_candidates(self.found, "any/thing/else", Situation())
         self.assertEqual(candidate.name, "any/thing/else")
         self.assertEqual(candidate.upstream_model, "vendor/thing/else")
 
@@ -68,7 +72,7 @@ class RoutingTests(LoadingTestCase):
             ("x" * 5000, "x…'"),
         ):
             with self.assertRaises(ModelNotFound) as caught:
-                find_candidates(self.found, requested)
+                find_candidates(self.found, requested, Situation())
             self.assertIn(told, caught.exception.message)
             self.assertLess(len(caught.exception.message), 500)
             self.assertEqual(caught.exception.param, "model")
@@ -76,7 +80,7 @@ class RoutingTests(LoadingTestCase):
     def test_nothing_configured(self) -> None:
         """Without any model that is said."""
         with self.assertRaises(ModelNotFound) as caught:
-            find_candidates(Config(), "x")
+            find_candidates(Config(), "x", Situation())
         self.assertIn("none is configured", caught.exception.message)
 
     def test_many_names(self) -> None:
@@ -84,25 +88,27 @@ class RoutingTests(LoadingTestCase):
         models = "\n".join(f"      - {{name: m{n}, provider: demo}}" for n in range(20))
         config = self.load(f"    models:\n{models}\n").config
         with self.assertRaises(ModelNotFound) as caught:
-            find_candidates(config, "zzzzzzzz")
+            find_candidates(config, "zzzzzzzz", Situation())
         self.assertTrue(caught.exception.message.endswith("m9, …"))
 
     def test_not_allowed(self) -> None:
         """What a key may not use does not exist for it, and is not told."""
         with self.assertRaises(ModelNotFound) as caught:
-            find_candidates(self.found, "up/big", allowed=lambda name: name == "up/tiny")
+            find_candidates(
+                self.found, "up/big", Situation(), allowed=lambda name: name == "up/tiny"
+            )
         self.assertIn("up/tiny", caught.exception.message)
         self.assertNotIn("up/small", caught.exception.message)
 
     def test_image(self) -> None:
         """A model for images does not chat."""
         with self.assertRaises(InvalidRequest):
-            find_candidates(self.found, "up/draw")
+            find_candidates(self.found, "up/draw", Situation())
 
     def test_off(self) -> None:
         """A model that is off says what it lacks."""
         with self.assertRaises(ModelUnavailable) as caught:
-            find_candidates(self.found, "asleep")
+            find_candidates(self.found, "asleep", Situation())
         self.assertIn("GROQ_API_KEY", caught.exception.message)
 
     def test_offered(self) -> None:
@@ -110,3 +116,71 @@ class RoutingTests(LoadingTestCase):
         names = offered_names(self.found)
         self.assertEqual(names[-3:], ["team", "SMALL", "BIG"])
         self.assertEqual(offered_names(Config()), [])
+
+
+class SituationTests(LoadingTestCase):
+    """What else a choice depends on."""
+
+    TEXT = """
+        providers:
+          up: {base_url: "https://up.example/v1", token: sk-a}
+        models:
+          - {name: up/a, provider: up, model_size: SMALL, max_request_length: 100}
+          - {name: up/b, provider: up, model_size: SMALL}
+          - {name: up/picture, provider: up, kind: image, priority: 2}
+          - {name: up/drawing, provider: up, max_request_length: 0}
+          - {name: "up/*", provider: up}
+        groups:
+          turns: {models: [up/a, up/b], strategy: round_robin}
+          busy: {models: [up/a, up/b], strategy: least_busy}
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.found = self.load(self.TEXT).config
+        self.traffic = Traffic()
+
+    def names(self, requested: str, operation: str = CHAT, **more: int) -> list[str]:
+        """Return the candidates' names."""
+        situation = Situation(traffic=self.traffic, **more)
+        found = find_candidates(self.found, requested, situation, operation=operation)
+        return [candidate.name for candidate in found]
+
+    def test_size_class(self) -> None:
+        """Among equals the one that has rested longest is asked."""
+        self.assertEqual(self.names("SMALL"), ["up/a", "up/b"])
+        self.traffic.find("up/a").began(1.0)
+        self.assertEqual(self.names("SMALL"), ["up/b", "up/a"])
+        self.traffic.find("up/b").began(2.0)
+        self.assertEqual(self.names("SMALL"), ["up/a", "up/b"])
+
+    def test_strategies(self) -> None:
+        """A group's own strategy orders its members."""
+        self.assertEqual(self.names("turns", turn=1), ["up/b", "up/a"])
+        self.traffic.find("up/a").began(1.0)
+        self.assertEqual(self.names("busy"), ["up/b", "up/a"])
+
+    def test_length(self) -> None:
+        """A model that takes no body of this length is left out; where none does, it is a 413."""
+        self.assertEqual(self.names("SMALL", body_bytes=101), ["up/b"])
+        self.assertEqual(self.names("up/a", body_bytes=100), ["up/a"])
+        error = self.assertRaises(RequestTooLarge, self.names, "up/a", body_bytes=101)
+        self.assertIn("at most 100 bytes", error.message)
+
+    def test_images(self) -> None:
+        """Image models make images, a wildcard may; ``all`` is every one by priority."""
+        self.assertEqual(self.names("up/picture", IMAGES), ["up/picture"])
+        self.assertEqual(self.names("up/any", IMAGES), ["up/any"])
+        self.assertEqual(self.names("all", IMAGES), ["up/drawing", "up/picture"])
+        self.assertRaises(InvalidRequest, self.names, "up/b", IMAGES)
+        self.assertRaises(ModelNotFound, self.names, "all")
+
+    def test_legacy_aliases(self) -> None:
+        """With the Go proxy's rule a short name that is no model's means SMALL."""
+        self.assertRaises(ModelNotFound, self.names, "gpt-4o")
+        server = evolve(self.found.server, legacy_aliases=True)
+        self.found = evolve(self.found, server=server)
+        self.assertEqual(self.names("gpt-4o"), ["up/a", "up/b"])
+        self.assertEqual(self.names("up/b"), ["up/b"])
+        self.assertEqual(self.names("turns"), ["up/a", "up/b"])
+        self.assertRaises(ModelNotFound, self.names, "a-longer-name")

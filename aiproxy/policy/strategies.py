@@ -1,0 +1,104 @@
+"""
+In which order equals are asked: a group's strategy, or a size class's rule.
+
+Every strategy orders all members, so that each of them is there when those
+before it fail.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from attrs import frozen
+
+from aiproxy.policy.traffic import Flow
+
+__all__ = ["Member", "order_group", "order_size"]
+
+T = TypeVar("T")
+
+#: A candidate whose speed nobody has seen yet is asked now and then, to see it.
+_CURIOSITY: Final = 0.1
+
+
+@frozen
+class Member:
+    """
+    What a strategy looks at.
+
+    :param priority: lower is asked first.
+    :param weight: a share, for ``weighted``.
+    :param flow: what goes on there.
+    """
+
+    priority: int
+    weight: float
+    flow: Flow
+
+
+def order_size(members: Sequence[tuple[Member, T]]) -> list[T]:
+    """Order a size class: by priority, among equals the one that has rested longest."""
+    return _sorted(members, lambda member: (member.priority, member.flow.last_used))
+
+
+def order_group(
+    strategy: str, members: Sequence[tuple[Member, T]], *, turn: int, chance: random.Random
+) -> list[T]:
+    """
+    Order a group.
+
+    :param strategy: as in the configuration.
+    :param turn: counts up with each request.
+    """
+    if strategy == "priority":
+        return _sorted(members, lambda member: member.priority)
+    if strategy == "round_robin":
+        start = turn % len(members) if members else 0
+        return [item for _, item in (*members[start:], *members[:start])]
+    if strategy == "weighted":
+        # Exponential races: the first to finish is member i with probability w_i / sum(w).
+        return _sorted(members, lambda member: _race(member.weight, chance))
+    if strategy == "least_busy":
+        return _sorted(
+            members,
+            lambda member: (
+                member.flow.running / (member.weight or 1.0),
+                member.priority,
+                member.flow.last_used,
+            ),
+        )
+    return _order_by_speed(members, chance)
+
+
+def _order_by_speed(members: Sequence[tuple[Member, T]], chance: random.Random) -> list[T]:
+    """
+    Order by time to the first token, in which a queue counts.
+
+    Those of unknown speed come last, but each request has a small chance to
+    begin with one of them.
+    """
+    curious = chance.random() < _CURIOSITY
+    unknown = -math.inf if curious else math.inf
+
+    def speed(member: Member) -> tuple[float, int]:
+        seconds = member.flow.first_token
+        if seconds is None:
+            return unknown, member.priority
+        return seconds * (1 + member.flow.running), member.priority
+
+    return _sorted(members, speed)
+
+
+def _race(weight: float, chance: random.Random) -> float:
+    return chance.expovariate(weight) if weight > 0 else math.inf
+
+
+def _sorted(
+    members: Sequence[tuple[Member, T]], key: Callable[[Member], tuple[float, ...] | float]
+) -> list[T]:
+    keyed = [(key(member), item) for member, item in members]
+    keyed.sort(key=lambda pair: pair[0])
+    return [item for _, item in keyed]

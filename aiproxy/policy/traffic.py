@@ -1,0 +1,97 @@
+"""
+What is going on at each candidate: how many calls, since when, how fast.
+
+Written by the gateway as calls go on, read when one is to be chosen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from typing import Final
+
+from attrs import define
+
+__all__ = ["Flow", "Traffic"]
+
+#: Seconds after which what was seen of a candidate's speed counts half.
+_HALF_LIFE: Final = 300.0
+#: Candidates that are remembered: a wildcard's names are made up by callers.
+_MOST: Final = 10_000
+
+
+@define
+class Flow:
+    """
+    One candidate's.
+
+    :ivar running: calls that go on.
+    :ivar last_used: when the newest began; minus infinity if none has.
+    :ivar first_token: seconds to the first token, as an average in which the
+        newest count most; ``None`` if none was seen.
+    """
+
+    running: int = 0
+    last_used: float = -math.inf
+    first_token: float | None = None
+    _weight: float = 0.0
+    _seen: float = 0.0
+
+    def began(self, now: float) -> None:
+        """A call begins."""
+        self.running += 1
+        self.last_used = now
+
+    def ended(self) -> None:
+        """It is over, however."""
+        self.running -= 1
+
+    def answered(self, seconds: float, now: float) -> None:
+        """
+        Note a time to the first token.
+
+        :param seconds: how long it took; for a failure how long it was waited for.
+        """
+        kept = self._weight * 0.5 ** ((now - self._seen) / _HALF_LIFE)
+        average = 0.0 if self.first_token is None else self.first_token
+        self._weight = kept + 1.0
+        self._seen = now
+        self.first_token = (average * kept + seconds) / self._weight
+
+
+class Traffic:
+    """All candidates', by their keys."""
+
+    def __init__(self) -> None:
+        self._flows: dict[Hashable, Flow] = {}
+        self._turns: dict[str, int] = {}
+
+    def find(self, key: Hashable) -> Flow:
+        """Return a candidate's flow; whoever writes into it, writes into ours."""
+        flow = self._flows.get(key)
+        if flow is None:
+            if len(self._flows) >= _MOST:
+                self._forget()
+            flow = self._flows[key] = Flow()
+        return flow
+
+    def turn(self, name: str) -> int:
+        """Count up: how often a name was asked for before, as far as that is remembered."""
+        if len(self._turns) >= _MOST and name not in self._turns:
+            self._turns.clear()
+        turn = self._turns[name] = self._turns.get(name, -1) + 1
+        return turn
+
+    def look(self, key: Hashable) -> Flow:
+        """Return a candidate's flow to be read only: nothing is kept for one that is new."""
+        return self._flows.get(key) or _NOTHING
+
+    def _forget(self) -> None:
+        """Forget the half that has rested longest."""
+        idle = [key for key, flow in self._flows.items() if not flow.running]
+        idle.sort(key=lambda key: self._flows[key].last_used)
+        for key in idle[: _MOST // 2]:
+            del self._flows[key]
+
+
+_NOTHING: Final = Flow()
