@@ -140,9 +140,11 @@ class SituationTests(LoadingTestCase):
         self.found = self.load(self.TEXT).config
         self.traffic = Traffic()
 
-    def names(self, requested: str, operation: str = CHAT, **more: int) -> list[str]:
+    def names(
+        self, requested: str, operation: str = CHAT, *, turn: int = 0, body_bytes: int = 0
+    ) -> list[str]:
         """Return the candidates' names."""
-        situation = Situation(traffic=self.traffic, **more)
+        situation = Situation(turn, body_bytes, self.traffic)
         found = find_candidates(self.found, requested, situation, operation=operation)
         return [candidate.name for candidate in found]
 
