@@ -133,7 +133,7 @@ class ProviderEntry:
         default=False,
         metadata=key(
             scalars.boolean,
-            "Ask the provider for its models; `/v1/models` lists them where a wildcard serves them.",
+            "Ask the provider for its models; `/v1/models` lists them where a wildcard serves it.",
         ),
     )
     timeouts: Mapping[str, float] = field(
