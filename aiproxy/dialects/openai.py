@@ -2,8 +2,9 @@
 OpenAI's chat completions, as OpenAI and the many compatible providers write them.
 
 The hub speaks the same language, so most of a request and of an answer passes
-untouched.  What is changed in requests stands in :mod:`aiproxy.dialects.quirks`,
-what in answers in :mod:`aiproxy.dialects.openai_repairs`.
+untouched.  What is changed in requests stands in :mod:`aiproxy.dialects.quirks`
+and :mod:`aiproxy.dialects.openai_request`, what in answers in
+:mod:`aiproxy.dialects.openai_repairs`.
 
 Source: OpenAI API reference, "Create chat completion" and "The chat completion
 chunk object"; how providers differ from it is known from recorded traffic.
@@ -12,7 +13,7 @@ chunk object"; how providers differ from it is known from recorded traffic.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Self
 
 from attrs import Factory, frozen
 
@@ -20,11 +21,13 @@ from aiproxy.dialects.answers import load_answer, settle_answer
 from aiproxy.dialects.dialect import AnswerReader, StreamReader, WireRequest
 from aiproxy.dialects.openai_errors import judge
 from aiproxy.dialects.openai_facts import read_facts
+from aiproxy.dialects.openai_request import fit_request
 from aiproxy.dialects.openai_stream import OpenAIStreamReader
+from aiproxy.dialects.parts import image_links
 from aiproxy.dialects.quirks import Quirks
 from aiproxy.dialects.shapes import ChatAnswer, ChatRequest
 from aiproxy.dialects.stop_words import StopReader, cut_answer, stops_of
-from aiproxy.errors import AIProxyError, InvalidRequest, UpstreamError
+from aiproxy.errors import AIProxyError, UpstreamError
 from aiproxy.wire.json import dumps
 
 __all__ = ["OpenAIDialect"]
@@ -46,18 +49,31 @@ class OpenAIDialect:
     asks_usage: bool = True
     quirks: Quirks = Factory(Quirks)
 
+    def at(self, where: str, api_version: str | None = None) -> Self:
+        """
+        Give the dialect as it is spoken at one place.
+
+        :param where: the URL, the base URL or the whole one.
+        :param api_version: the ``api-version`` that is configured for it (Azure).
+        """
+        return self
+
     def write_request(self, request: ChatRequest, *, model: str, stream: bool) -> WireRequest:
         """Write the caller's request with the upstream's model name."""
         body = {**request, "model": model, "stream": stream}
         options = body.pop("stream_options", None)
+        dropped: tuple[str, ...] = ()
         if stream:
             options = dict(options) if isinstance(options, Mapping) else {}
             options.pop("include_usage", None)
-            if self.asks_usage:
+            if self.quirks.usage_unasked:
+                dropped = tuple(f"stream_options.{name}" for name in options if options[name])
+                options = {}
+            elif self.asks_usage:
                 options["include_usage"] = True
             if options:
                 body["stream_options"] = options
-        dropped = _fit(body, self.quirks, model)
+        dropped += fit_request(body, self.quirks, model)
         reader: AnswerReader | None = None
         if self.quirks.cuts_for is not None and self.quirks.cuts_for.match(model):
             body.pop("stop", None)
@@ -82,8 +98,8 @@ class OpenAIDialect:
         return url
 
     def wants_images(self, request: ChatRequest, *, model: str) -> bool:
-        """The providers fetch images by themselves."""
-        return False
+        """Most providers fetch images by themselves."""
+        return not self.quirks.fetches_images and bool(image_links(request))
 
 
 @frozen
@@ -104,85 +120,3 @@ class _CuttingReader:
     def stream_reader(self, *, choices: int, max_event_bytes: int) -> StreamReader:
         reader = self.reader.stream_reader(choices=choices, max_event_bytes=max_event_bytes)
         return StopReader(reader, self.stops, choices=choices)
-
-
-# --- quirks -----------------------------------------------------------------------
-
-
-def _fit(body: dict[str, Any], quirks: Quirks, model: str) -> tuple[str, ...]:
-    """
-    Make of a request what the provider takes, in place.
-
-    What stands in it is not changed, but replaced: it is the caller's.
-
-    :returns: the names of what had to be left out.
-    """
-    n = body.get("n")
-    if quirks.one_choice and isinstance(n, int) and n != 1:
-        raise InvalidRequest("this model's provider gives one choice only: n must be 1", param="n")
-    dropped = _drop(body, quirks.drops)
-    for kept, other in quirks.excludes:
-        if body.get(kept) is not None and body.pop(other, None) is not None:
-            dropped.append(other)
-    if quirks.renames_for is None or quirks.renames_for.match(model):
-        dropped += _rename(body, quirks.renames)
-    effort = body.get("reasoning_effort")
-    if effort is not None and quirks.nests_effort:
-        del body["reasoning_effort"]
-        body["reasoning"] = {"effort": effort}
-    elif effort is not None and quirks.parses_for is not None and quirks.parses_for.match(model):
-        told = (body.get(name) for name in ("reasoning_format", "include_reasoning"))
-        if all(value is None for value in told):
-            body["reasoning_format"] = "parsed"
-    messages = body.get("messages")
-    if isinstance(messages, list):
-        fitted = []
-        for message in messages:
-            message, names = _fit_message(message, quirks)
-            fitted.append(message)
-            dropped += (f"messages[].{name}" for name in names)
-        body["messages"] = fitted
-    return tuple(dict.fromkeys(dropped))
-
-
-def _fit_message(message: Any, quirks: Quirks) -> tuple[Any, list[str]]:
-    """Make of a message what the provider takes; with the names of what is left out."""
-    if not isinstance(message, dict):
-        return message, []
-    message = _strip(message, quirks)
-    calls = message.get("tool_calls")
-    if isinstance(calls, list):
-        message["tool_calls"] = [_strip(call, quirks) for call in calls]
-    return message, _drop(message, quirks.message_drops) + _rename(message, quirks.message_renames)
-
-
-def _strip(source: Any, quirks: Quirks) -> Any:
-    """Copy a message or a call, without what other providers have left in it for themselves."""
-    if not isinstance(source, dict):
-        return source
-    copy = dict(source)
-    extra = copy.pop("extra_content", None)
-    if quirks.keeps_extra is not None and isinstance(extra, Mapping):
-        extra = {name: extra[name] for name in quirks.keeps_extra if name in extra}
-    if extra or (quirks.keeps_extra is None and "extra_content" in source):
-        copy["extra_content"] = extra
-    return copy
-
-
-def _drop(target: dict[str, Any], names: tuple[str, ...]) -> list[str]:
-    """Leave fields out, in place; give those that ask for anything."""
-    return [name for name in names if target.pop(name, None)]
-
-
-def _rename(target: dict[str, Any], names: Mapping[str, str]) -> list[str]:
-    """Rename fields, in place; give those whose new name already says something else."""
-    lost = []
-    for old, new in names.items():
-        value = target.pop(old, None)
-        if value is None:
-            continue
-        if target.get(new) is None:
-            target[new] = value
-        elif target[new] != value:
-            lost.append(old)
-    return lost

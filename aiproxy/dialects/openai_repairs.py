@@ -39,6 +39,12 @@ tool call pieces      a first delta holds ``id``, ``type`` and ``name``: held
 ``tool_calls``        left out where there are none
 usage                 in one last chunk of its own, and only for who asked;
                       Groq's may stand in ``x_groq`` only, Moonshot's in a choice
+usage's sums          callers count by them: ``completion_tokens`` lack the thoughts
+                      at xAI and at Google's compatible endpoint, ``prompt_tokens``
+                      the sound at Mistral: what only the total counts is added
+usage's details       no part is more than the whole: Azure's Grok tells more
+                      ``cached_tokens`` than prompt, OpenRouter more
+                      ``reasoning_tokens`` than completion; cut to it
 ====================  =========================================================
 """
 
@@ -60,6 +66,7 @@ __all__ = [
     "repair_choice",
     "repair_finish",
     "repair_said",
+    "repair_usage",
 ]
 
 #: OpenAI's own words.
@@ -212,19 +219,42 @@ def made_call_id(answer: Mapping[str, Any], index: int, number: int) -> str:
 
 
 def find_usage(document: Mapping[str, Any]) -> Usage | None:
-    """Find the usage in an answer or a chunk, wherever it stands."""
-    usage = document.get("usage")
-    if isinstance(usage, dict) and usage:
-        return usage
+    """Find the usage in an answer or a chunk, wherever it stands, and put it right."""
     groq = document.get("x_groq")
-    if isinstance(groq, dict):
-        usage = groq.get("usage")
-        if isinstance(usage, dict) and usage:
-            return usage
     choices = document.get("choices")
-    if isinstance(choices, list):
-        for choice in choices:
-            usage = choice.get("usage") if isinstance(choice, dict) else None
-            if isinstance(usage, dict) and usage:
-                return usage
+    holders = [document, groq, *(choices if isinstance(choices, list) else ())]
+    for holder in holders:
+        usage = holder.get("usage") if isinstance(holder, Mapping) else None
+        if isinstance(usage, dict) and usage:
+            return repair_usage(usage)
     return None
+
+
+def repair_usage(usage: Usage) -> Usage:
+    """Return a usage whose sums and parts are right; itself, where they are."""
+    prompt, completion, total = (
+        _count(usage, f"{name}_tokens") for name in ("prompt", "completion", "total")
+    )
+    if prompt is None or completion is None:
+        return usage
+    repaired = dict(usage)
+    uncounted = (total or 0) - prompt - completion
+    if uncounted > 0:
+        if _count(usage.get("prompt_tokens_details"), "audio_tokens") == uncounted:
+            repaired["prompt_tokens"] = prompt = prompt + uncounted
+        else:
+            repaired["completion_tokens"] = completion = completion + uncounted
+    for whole, details, part in (
+        (prompt, "prompt_tokens_details", "cached_tokens"),
+        (completion, "completion_tokens_details", "reasoning_tokens"),
+    ):
+        told = _count(usage.get(details), part)
+        if told is not None and told > whole:
+            repaired[details] = {**usage[details], part: whole}
+    return usage if repaired == usage else repaired
+
+
+def _count(holder: object, name: str) -> int | None:
+    """Give a number of tokens, where there is one."""
+    told = holder.get(name) if isinstance(holder, Mapping) else None
+    return told if isinstance(told, int) and not isinstance(told, bool) else None

@@ -16,6 +16,7 @@ from aiproxy.dialects.openai_repairs import (
     repair_choice,
     repair_finish,
     repair_said,
+    repair_usage,
 )
 
 
@@ -264,3 +265,44 @@ class PartTests(SynchronousTestCase):
             ({}, None),
         ):
             self.assertEqual(find_usage(document), expected)
+
+    def test_sums(self) -> None:
+        """What only the total counts is thoughts, or sound where that is as much."""
+        for told, expected in (
+            ((186, 16, 452), (186, 266, 452)),
+            ((35, 12, 47), (35, 12, 47)),
+            ((35, 12, 40), (35, 12, 40)),
+            ((35, 12, None), (35, 12, None)),
+            ((None, 12, 40), (None, 12, 40)),
+            ((35, None, 40), (35, None, 40)),
+            ((35, True, 40), (35, True, 40)),
+            ((35, 12, "99"), (35, 12, "99")),
+        ):
+            names = ("prompt_tokens", "completion_tokens", "total_tokens")
+            usage = dict(zip(names, told, strict=True))
+            before = dict(usage)
+            self.assertEqual(repair_usage(usage), dict(zip(names, expected, strict=True)), told)
+            self.assertEqual(usage, before)
+        counts = {"prompt_tokens": 9, "completion_tokens": 201, "total_tokens": 585}
+        for audio, sums in ((375, (384, 201)), (374, (9, 576)), (None, (9, 576))):
+            details = {"prompt_tokens_details": {"audio_tokens": audio, "x": 1}}
+            repaired = repair_usage({**counts, **details, "y": 2})
+            self.assertEqual(
+                (repaired.pop("prompt_tokens"), repaired.pop("completion_tokens")), sums
+            )
+            self.assertEqual(repaired, {"total_tokens": 585, **details, "y": 2})
+
+    def test_parts(self) -> None:
+        """No part is more than the whole; what is right or odd stays as it is."""
+        counts = {"prompt_tokens": 371, "completion_tokens": 10, "total_tokens": 381}
+        told = {"cached_tokens": 493, "x": 1}, {"reasoning_tokens": 11, "x": 1}
+        right = {"cached_tokens": 371, "x": 1}, {"reasoning_tokens": 10, "x": 1}
+        names = ("prompt_tokens_details", "completion_tokens_details")
+        self.assertEqual(
+            repair_usage({**counts, **dict(zip(names, told, strict=True))}),
+            {**counts, **dict(zip(names, right, strict=True))},
+        )
+        odd: list[object] = [None, [], {}, {"cached_tokens": None, "reasoning_tokens": "x"}]
+        for details in odd:
+            usage = {**counts, **dict.fromkeys(names, details)}
+            self.assertIs(repair_usage(usage), usage)

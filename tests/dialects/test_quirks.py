@@ -122,22 +122,36 @@ class TableTests(QuirksCase):
             "x_unknown": {"deep": [None]},
         }
         for name in (
-            *("cloudflare", "github", "huggingface", "together", "arliai", "aimlapi", "glama"),
-            "fireworks",
+            *("cloudflare", "huggingface", "together", "zai", "arliai", "aimlapi", "glama"),
+            *("fireworks", "vllm", "lmstudio"),
         ):
             self.check(name, request, request, model="openai/gpt-5")
 
     def test_odd_requests(self) -> None:
         """What nobody has checked is passed, and never a crash."""
-        for name in ("openai", "openrouter", "groq", "google"):
+        for name in KNOWN_PROVIDERS.keys() - {"demo"}:
             for messages in (
                 None,
                 "x",
                 [],
                 [7, None],
-                [{"tool_calls": None}, {"tool_calls": "x"}, {"tool_calls": [7]}],
+                [{"tool_calls": None}, {"tool_calls": "x"}, {"tool_calls": []}],
+                [{"tool_calls": [7], "reasoning_content": None, "tool_call_id": 7}],
             ):
-                self.check(name, {"messages": messages}, {"messages": messages})
+                wire = self.write(name, {"messages": messages}, model="grok-4")
+                written = json.loads(wire.body)["messages"]
+                if isinstance(messages, list) and len(messages) == 1:
+                    written[0].setdefault("reasoning_content", None)
+                self.assertEqual(written, messages, name)
+                self.assertEqual(wire.dropped, (), name)
+
+    def test_odd_fields(self) -> None:
+        """The same of all else that is changed for anybody."""
+        odd: list[object] = [7, "x", [], {}, [7], {"function": 7}, {"json_schema": 7}]
+        for name in KNOWN_PROVIDERS.keys() - {"demo"}:
+            for field in ("tool_choice", "tools", "response_format", "reasoning_effort", "stop"):
+                for value in odd:
+                    json.loads(self.write(name, {field: value, "messages": []}).body)
 
 
 class GroqTests(QuirksCase):
@@ -296,3 +310,273 @@ class GoogleTests(QuirksCase):
     def test_dropped(self) -> None:
         """It refuses names that it does not know."""
         self.check("google", {"frequency_penalty": 1, "seed": 1}, {"seed": 1}, "frequency_penalty")
+
+
+class VendorTests(QuirksCase):
+    """OpenAI's models where others serve them."""
+
+    def test_reasoning_models(self) -> None:
+        """They refuse at GitHub and at Azure what they refuse at home."""
+        for name, model in (("github", "openai/o3"), ("azure", "gpt-5-mini"), ("github", "o3")):
+            limit = {"max_completion_tokens": 3}
+            self.check(name, {"max_tokens": 3}, limit, model=model)
+            self.check(name, {"stop": "x"}, {}, model=model)
+            self.assertIsNotNone(self.write(name, {"stop": "x"}, model=model).reader)
+        for name, model in (("github", "openai/gpt-4.1"), ("azure", "deepseek-r1")):
+            request = {"max_tokens": 3, "stop": "x"}
+            self.check(name, request, request, model=model)
+
+    def test_choice_of_a_tool(self) -> None:
+        """Other vendors' models at Azure know words only: the one tool is all that they get."""
+        one, other = ({"type": "function", "function": {"name": name}} for name in ("a", "b"))
+        request = {"tools": [other, one], "tool_choice": one}
+        for model in ("mai-ds-r1", "Kimi-K2.5", "Meta-Llama-3.1"):
+            self.check("azure", request, {"tools": [one], "tool_choice": "required"}, model=model)
+            for kept in ({"tools": [one, other], "tool_choice": "auto"}, {"tool_choice": one}):
+                self.check("azure", kept, kept, model=model)
+        self.check("azure", request, request, model="o4-mini")
+
+
+class MistralTests(QuirksCase):
+    """Mistral forbids extra inputs."""
+
+    def test_names(self) -> None:
+        """Its own names, and only the older limit."""
+        self.check(
+            "mistral",
+            {"max_completion_tokens": 3, "seed": 7, "n": 2, "tool_choice": "required"},
+            {"max_tokens": 3, "random_seed": 7, "n": 2, "tool_choice": "any"},
+        )
+        self.check("mistral", {"max_completion_tokens": None, "seed": None}, {})
+        both = {"max_completion_tokens": 3, "max_tokens": 4}
+        self.check("mistral", both, {"max_tokens": 3}, "max_tokens")
+        self.check("mistral", {**both, "max_tokens": 3}, {"max_tokens": 3})
+
+    def test_dropped(self) -> None:
+        """What OpenAI alone knows is left out; what Mistral knows is not."""
+        self.check(
+            "mistral",
+            {"logit_bias": {"1": 2}, "logprobs": True, "top_logprobs": 2, "user": "Ann"},
+            {},
+            *("logit_bias", "logprobs", "top_logprobs", "user"),
+        )
+        self.check("mistral", {"logit_bias": None, "store": False, "verbosity": None}, {})
+        own = {
+            "prompt_mode": "reasoning",
+            "reasoning_effort": "high",
+            "presence_penalty": 1,
+            "metadata": {"a": "b"},
+            "parallel_tool_calls": False,
+            "x_unknown": 1,
+        }
+        self.check("mistral", own, own)
+
+    def test_effort(self) -> None:
+        """It thinks or does not."""
+        for told, written in (
+            ("none", "none"), ("minimal", "none"), ("low", "high"), ("medium", "high"),
+            ("high", "high"), ("xhigh", "high"), ("new", "new"),
+        ):  # fmt: skip
+            effort = {"reasoning_effort": written}
+            self.check("mistral", {"reasoning_effort": told}, effort)
+
+    def test_usage(self) -> None:
+        """It is told without a question, which is refused."""
+        wire = self.write("mistral", {"stream_options": {"include_usage": True}}, stream=True)
+        self.assertNotIn("stream_options", json.loads(wire.body))
+        self.assertEqual(wire.dropped, ())
+        options = {"include_obfuscation": False, "x": 1}
+        wire = self.write("mistral", {"stream_options": options}, stream=True)
+        self.assertNotIn("stream_options", json.loads(wire.body))
+        self.assertEqual(wire.dropped, ("stream_options.x",))
+
+    def test_messages(self) -> None:
+        """Names and thoughts are left out; what an answer held as null goes without a word."""
+        message = self.history(
+            "mistral",
+            "messages[].name",
+            *(f"messages[].reasoning{end}" for end in ("_content", "", "_details")),
+        )
+        self.assertEqual(message.keys(), {"role", "content", "tool_calls"})
+        answered: dict[str, Any] = {
+            "role": "assistant",
+            "content": "a",
+            "refusal": None,
+            "annotations": [],
+        }
+        self.check(
+            "mistral",
+            {"messages": [{**answered, "audio": None, "function_call": None}]},
+            {"messages": [{"role": "assistant", "content": "a"}]},
+        )
+
+    def test_ids(self) -> None:
+        """Another provider's ids become nine letters and digits, the same in call and result."""
+        told = [
+            {"role": "assistant", "tool_calls": [{"id": "call_1"}, {"id": "aB3456789"}]},
+            {"role": "tool", "tool_call_id": "call_1", "content": "x"},
+            {"role": "tool", "tool_call_id": "aB3456789", "content": "y"},
+            {"role": "tool", "tool_call_id": "call_2", "content": "z"},
+        ]
+        messages = json.loads(self.write("mistral", {"messages": told}).body)["messages"]
+        first, second = (call["id"] for call in messages[0]["tool_calls"])
+        results = [message["tool_call_id"] for message in messages[1:]]
+        self.assertEqual(results[:2], [first, second])
+        self.assertEqual(second, "aB3456789")
+        self.assertNotEqual(results[2], first)
+        for identity in (first, results[2]):
+            self.assertRegex(identity, r"\A[a-zA-Z0-9]{9}\Z")
+
+    def test_developer(self) -> None:
+        """A developer's word is the system's, wherever only that role is known."""
+        told = {"messages": [{"role": "developer", "content": "a"}]}
+        for name in ("mistral", "deepseek", "cerebras", "perplexity"):
+            self.check(name, told, {"messages": [{"role": "system", "content": "a"}]})
+        for name in ("openai", "azure", "github", "xai"):
+            self.check(name, told, told)
+
+
+class XAITests(QuirksCase):
+    """Grok's models differ in what they refuse."""
+
+    def test_penalties(self) -> None:
+        """Refused since Grok 3, be they 0."""
+        penalties = {"presence_penalty": 0.5, "frequency_penalty": 0}
+        for model in ("grok-3-mini", "grok-4", "grok-4-fast-non-reasoning", "grok-code-fast-1"):
+            self.check("xai", penalties, {}, "presence_penalty", model=model)
+        self.check("xai", penalties, penalties, model="grok-2-1212")
+
+    def test_stop(self) -> None:
+        """Models that reason refuse it: their answers are cut here."""
+        for model in ("grok-3-mini", "grok-4", "grok-4-fast-reasoning", "grok-code-fast-1"):
+            self.check("xai", {"stop": "x"}, {}, model=model)
+            self.assertIsNotNone(self.write("xai", {"stop": "x"}, model=model).reader)
+        for model in ("grok-2", "grok-3", "grok-4-fast-non-reasoning"):
+            self.check("xai", {"stop": "x"}, {"stop": "x"}, model=model)
+            self.assertIsNone(self.write("xai", {"stop": "x"}, model=model).reader)
+
+    def test_effort(self) -> None:
+        """Two words for the small one, OpenAI's for the newest, and none for the others."""
+        effort = {"reasoning_effort": "medium"}
+        self.check("xai", effort, {"reasoning_effort": "high"}, model="grok-3-mini-fast")
+        low = {"reasoning_effort": "low"}
+        self.check("xai", {"reasoning_effort": "minimal"}, low, model="grok-3-mini")
+        for model in ("grok-4.3", "grok-4.5", "grok-4.20-multi-agent"):
+            self.check("xai", effort, effort, model=model)
+        for model in ("grok-2", "grok-3", "grok-4", "grok-4-0709", "grok-4-fast-reasoning"):
+            self.check("xai", effort, {}, "reasoning_effort", model=model)
+
+
+class DeepSeekTests(QuirksCase):
+    """DeepSeek has no schemas, and wants its thoughts back."""
+
+    def test_limit(self) -> None:
+        """It passes over the newer name."""
+        self.check("deepseek", {"max_completion_tokens": 3}, {"max_tokens": 3})
+
+    def test_reasoner(self) -> None:
+        """What has no effect on it is not asked for in silence."""
+        sampling = {"temperature": 0.5, "top_p": 0.5, "logprobs": True}
+        self.check("deepseek", sampling, {}, *sampling, model="deepseek-reasoner")
+        self.check("deepseek", sampling, sampling, model="deepseek-chat")
+
+    def test_schema(self) -> None:
+        """It stands in words behind the other instructions, beside JSON mode."""
+        schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+        told = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        system, user = ({"role": role, "content": "a"} for role in ("system", "user"))
+        for before, after in (([system], [user, system]), ([], [user]), ([system, system], [])):
+            wire = self.write("deepseek", {"messages": [*before, *after], "response_format": told})
+            body = json.loads(wire.body)
+            self.assertEqual(body["response_format"], {"type": "json_object"})
+            words = body["messages"].pop(len(before))
+            self.assertEqual(body["messages"], [*before, *after])
+            self.assertEqual(words["role"], "system")
+            self.assertIn(dumps(schema).decode(), words["content"])
+            self.assertEqual(wire.dropped, ())
+        for kept in ({"type": "json_object"}, {"type": "text"}):
+            request = {"messages": [user], "response_format": kept}
+            self.check("deepseek", request, request)
+
+    def test_thoughts(self) -> None:
+        """They go back; models that think get an empty one where there is none."""
+        message = self.history("deepseek", "messages[].reasoning_details")
+        self.assertEqual(message["reasoning_content"], "b")
+        self.assertNotIn("reasoning", message)
+        bare: list[dict[str, Any]] = [
+            {"role": "assistant", "content": "a"},
+            {"role": "assistant", "content": None, "tool_calls": [{"id": "c"}]},
+        ]
+        filled = [bare[0], {**bare[1], "reasoning_content": ""}]
+        for model in ("deepseek-reasoner", "deepseek-v4-flash"):
+            self.check("deepseek", {"messages": bare}, {"messages": filled}, model=model)
+        self.check("deepseek", {"messages": bare}, {"messages": bare}, model="deepseek-chat")
+
+
+class StrictTests(QuirksCase):
+    """Cerebras and Perplexity."""
+
+    def test_cerebras(self) -> None:
+        """Its thoughts have another name; it takes both limits and the question for usage."""
+        message = self.history("cerebras", "messages[].reasoning_details")
+        self.assertEqual(message["reasoning"], "b")
+        self.assertNotIn("reasoning_content", message)
+        limits: list[dict[str, Any]] = [{"max_tokens": 3}, {"max_completion_tokens": 3}]
+        for limit in limits:
+            self.check("cerebras", {**limit, "presence_penalty": 1, "logit_bias": {}}, limit,
+                       "presence_penalty")  # fmt: skip
+        wire = self.write("cerebras", {}, stream=True)
+        self.assertEqual(json.loads(wire.body)["stream_options"], {"include_usage": True})
+
+    def test_perplexity(self) -> None:
+        """A frequency penalty is a factor there, and none is not 0; its own fields pass."""
+        self.check("perplexity", {"frequency_penalty": 0}, {})
+        self.check("perplexity", {"frequency_penalty": 0.5}, {}, "frequency_penalty")
+        own = {"search_domain_filter": ["a.example"], "presence_penalty": 1, "max_tokens": 3}
+        self.check("perplexity", own, own)
+
+
+class OllamaTests(QuirksCase):
+    """Ollama passes over what it does not know."""
+
+    def test_fields(self) -> None:
+        """What it would pass over is named, or done."""
+        self.check(
+            "ollama",
+            {"max_completion_tokens": 3, "logit_bias": {"1": 2}, "user": "Ann", "seed": 1},
+            {"max_tokens": 3, "seed": 1},
+            *("logit_bias", "user"),
+        )
+        with self.assertRaises(errors.InvalidRequest) as caught:
+            self.write("ollama", {"n": 2})
+        self.assertEqual(caught.exception.param, "n")
+
+    def test_choice(self) -> None:
+        """No tools for none of them; to have to call one cannot be said."""
+        tools = {"tools": [{"type": "function", "function": {"name": "a"}}]}
+        self.check("ollama", {**tools, "tool_choice": "auto"}, tools)
+        self.check("ollama", {**tools, "tool_choice": "none"}, {})
+        self.check("ollama", {**tools, "tool_choice": "required"}, tools, "tool_choice")
+
+    def test_thoughts(self) -> None:
+        """They have one name."""
+        message = self.history("ollama")
+        self.assertEqual(message["reasoning"], "b")
+        self.assertNotIn("reasoning_content", message)
+
+
+class ImageTests(QuirksCase):
+    """Who fetches images that are only named by a URL."""
+
+    def test_wanted(self) -> None:
+        """Servers of one's own that take no URL of the web get the images."""
+        for url, wanted in (("https://example.com/a.png", True), ("data:image/png;base64,", False)):
+            part = {"type": "image_url", "image_url": {"url": url}}
+            request = {"messages": [{"role": "user", "content": [part]}]}
+            for name in KNOWN_PROVIDERS.keys() - {"demo"}:
+                dialect = OpenAIDialect(quirks=quirks_of(name))
+                self.assertEqual(
+                    dialect.wants_images(request, model="m"),
+                    wanted and name in ("ollama", "lmstudio"),
+                    name,
+                )

@@ -18,7 +18,8 @@ from tests.dialects.recordings import Recording, read_recordings
 from tests.shown import show_request
 
 PROVIDERS = (
-    *("cloudflare", "github", "google", "groq", "huggingface", "openai", "openrouter", "together"),
+    *("azure", "cerebras", "cloudflare", "deepseek", "github", "google", "groq", "huggingface"),
+    *("mistral", "ollama", "openai", "openrouter", "perplexity", "together", "xai", "zai"),
 )
 
 #: What is not written as it was recorded: provider and field -> why.
@@ -28,7 +29,22 @@ CHANGED = {
     ("openai", "stop"): "GPT-5 refused it: the answer is cut here instead",
     ("openrouter", "reasoning_effort"): "its own name is reasoning.effort",
     ("openrouter", "reasoning"): "which is where the effort goes",
+    ("azure", "tool_choice"): "an object was refused by another vendor's model",
+    ("ollama", "messages"): "thoughts were told under two names: its own is left",
 }
+
+
+def model_of(recording: Recording) -> str:
+    """Give the name of a deployment at Azure."""
+    _, found, rest = recording.request["url"].partition("/deployments/")
+    assert found, recording.name
+    return str(rest.partition("/")[0])
+
+
+def one_name(message: dict[str, Any]) -> dict[str, Any]:
+    """Leave one of two names for the same thoughts."""
+    assert message.get("reasoning") == message.get("reasoning_content")
+    return {name: value for name, value in message.items() if name != "reasoning_content"}
 
 
 class RequestTests(SynchronousTestCase):
@@ -49,6 +65,8 @@ class RequestTests(SynchronousTestCase):
         if recorded is None:
             # Published without its request.
             return False
+        if "model" not in recorded:
+            recorded["model"] = model_of(recording)
         try:
             request = OpenAIFace().read_request(dumps(recorded))
         except InvalidRequest as error:
@@ -69,6 +87,10 @@ class RequestTests(SynchronousTestCase):
             if (provider, name) not in CHANGED:
                 told, due = (body.get(name, "nothing") for body in (written, expected))
                 self.assertEqual(told, due, f"{recording.name}: {name}")
+        if provider == "ollama":
+            self.assertEqual(written["messages"], [one_name(m) for m in request["messages"]])
+        if recording.status == 422 and "tool_choice" in recorded:
+            self.assertEqual(written["tool_choice"], "required", recording.name)
         effort = recorded.get("reasoning_effort")
         if provider == "openrouter" and effort:
             self.assertEqual(written["reasoning"], {"effort": effort}, recording.name)
