@@ -24,9 +24,12 @@ from twisted.python.failure import Failure
 from aiproxy.config.schema import Model
 from aiproxy.dialects.dialect import WireRequest
 from aiproxy.dialects.gigachat_messages import find_images, with_attachments
+from aiproxy.dialects.operations import IMAGES
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import ContextTooLong, InvalidRequest, UpstreamFailed, UpstreamRefused
+from aiproxy.interfaces import IReply
 from aiproxy.providers.call import Call
+from aiproxy.providers.gigachat_images import draw
 from aiproxy.providers.http import Afterwards, HTTPProvider
 from aiproxy.transport.collect import collect_some
 from aiproxy.wire.json import JSONError, loads
@@ -57,6 +60,12 @@ class GigaChatProvider(HTTPProvider):
     _deletions: set[Deferred[None]] = field(init=False, factory=set)
 
     _log = Logger()
+
+    async def _ask(self, call: Call, after: Afterwards) -> IReply:
+        """Ask; images are drawn by a chat, and are files."""
+        if call.operation == IMAGES:
+            return await draw(self._send, call)
+        return await super()._ask(call, after)
 
     async def prepare(self, call: Call, request: ChatRequest, after: Afterwards) -> ChatRequest:
         """Put uploaded files in the place of images."""
