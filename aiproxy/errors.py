@@ -31,6 +31,7 @@ __all__ = [
     "ContextTooLong",
     "InternalError",
     "InvalidRequest",
+    "LimitReached",
     "MethodNotAllowed",
     "ModelNotFound",
     "ModelUnavailable",
@@ -201,6 +202,14 @@ class ModelUnavailable(PolicyError):
     type = "model_selection_error"
     code = "model_unavailable"
     status = 503
+
+
+class LimitReached(PolicyError):
+    """A limit of ours, or what a provider has asked for, holds the request back."""
+
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+    status = 429
 
 
 class ShuttingDown(PolicyError):

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from attrs import frozen
 
-from aiproxy.config.schema import Key
+from aiproxy.config.schema import Key, Limits
 from aiproxy.config.secret import Secret
 
 __all__ = ["Access", "Principal"]
@@ -22,10 +22,12 @@ class Principal:
 
     :param name: what logs call it: the key's name, or ``AUTH_TOKEN``.
     :param models: as :attr:`aiproxy.config.schema.Key.models`.
+    :param limits: of the key, if it has any.
     """
 
     name: str
     models: tuple[str, ...] | None = None
+    limits: Limits | None = None
 
     def may_use(self, requested: str) -> bool:
         """Whether the model or group ``requested`` is one of those allowed."""
@@ -44,6 +46,10 @@ class _Entry:
     expires: datetime | None = None
 
 
+def _limits(key: Key) -> Limits | None:
+    return None if key.limits == Limits() else key.limits
+
+
 class Access:
     """
     The tokens that are valid.
@@ -56,7 +62,8 @@ class Access:
         owner = Principal("AUTH_TOKEN")
         self._entries = [_Entry(token.digest, owner) for token in tokens]
         self._entries += [
-            _Entry(key.digest, Principal(key.name, key.models), key.expires) for key in keys
+            _Entry(key.digest, Principal(key.name, key.models, _limits(key)), key.expires)
+            for key in keys
         ]
 
     def identify(self, token: str, now: datetime) -> Principal | None:

@@ -20,6 +20,10 @@ _FINAL = (
 )
 
 
+# All that a wait cures.
+_BUSY = (errors.UpstreamRateLimited, errors.LimitReached)
+
+
 def may_try(model: Model, error: errors.AIProxyError, failed: Model) -> bool:
     """
     Whether ``model`` may be asked after ``failed`` has answered with ``error``.
@@ -43,7 +47,7 @@ def final_error(failures: Sequence[errors.AIProxyError]) -> errors.AIProxyError:
     first.  Otherwise the last failure.
     """
     last = failures[-1]
-    if all(isinstance(error, errors.UpstreamRateLimited) for error in failures):
+    if all(isinstance(error, _BUSY) for error in failures):
         told = [error.retry_after for error in failures if error.retry_after is not None]
         last.retry_after = min(told, default=None)
     return last

@@ -29,8 +29,11 @@ __all__ = [
     "Situation",
     "configured_name",
     "find_candidates",
+    "find_entries",
     "not_found",
     "offered_names",
+    "why_not",
+    "with_tokens",
 ]
 
 #: In the place of an image model's name: every one, in turn.
@@ -101,12 +104,7 @@ def find_candidates(
     :raises RequestTooLarge: no model takes a body of this length.
     :raises ModelUnavailable: all that could serve it is off.
     """
-    if config.server.legacy_aliases:
-        requested = _legacy_alias(config, requested)
-    if operation == IMAGES and requested == ALL_IMAGES:
-        entries = _image_entries(config, allowed)
-    else:
-        entries = list(_entries(config, requested, situation)) if allowed(requested) else []
+    entries = find_entries(config, requested, situation, allowed, operation)
     if not entries:
         raise not_found(requested, filter(allowed, offered_names(config)))
     suited = [(model, name) for model, name in entries if _suits(model, operation)]
@@ -125,7 +123,7 @@ def find_candidates(
         candidate
         for model, name in fitting
         if model.disabled is None
-        for candidate in _with_tokens(model, name, situation.turn)
+        for candidate in with_tokens(model, name, situation.turn)
     )
     if not candidates:
         why = next(model.disabled for model, _ in fitting if model.disabled is not None)
@@ -133,6 +131,41 @@ def find_candidates(
             f"the model {_shown(requested)} is configured, but off: {why}", model=fitting[0][0].name
         )
     return candidates
+
+
+def find_entries(
+    config: Config,
+    requested: str,
+    situation: Situation,
+    allowed: Callable[[str], bool] = lambda name: True,
+    operation: str = CHAT,
+) -> list[tuple[Model, str]]:
+    """
+    Return all that a name stands for, best first, each once, with the name that it serves.
+
+    Some of them may not be able to serve it: :func:`why_not` says so.
+    """
+    if config.server.legacy_aliases:
+        requested = _legacy_alias(config, requested)
+    if operation == IMAGES and requested == ALL_IMAGES:
+        return _image_entries(config, allowed)
+    return list(_entries(config, requested, situation)) if allowed(requested) else []
+
+
+def why_not(model: Model, situation: Situation, operation: str) -> str | None:
+    """Say why a model cannot serve a request, if so."""
+    if not _suits(model, operation):
+        return f"it is a model of the kind {model.kind}"
+    if not _takes(model, situation.body_bytes):
+        return f"it takes requests of at most {model.max_request_length} bytes"
+    return model.disabled and f"it is off: {model.disabled}"
+
+
+def with_tokens(model: Model, name: str, turn: int) -> Iterator[Candidate]:
+    """Give a model's candidates: one for each token, which take turns."""
+    tokens: Sequence[Secret | None] = model.tokens or (None,)
+    for place in range(len(tokens)):
+        yield Candidate(model, name, tokens[(turn + place) % len(tokens)])
 
 
 def _takes(model: Model, body_bytes: int) -> bool:
@@ -228,12 +261,6 @@ def _resolve_model(config: Config, name: str) -> Iterator[tuple[Model, str]]:
     model = config.find_model(name)
     if model is not None and not name.endswith("/*"):
         yield model, name
-
-
-def _with_tokens(model: Model, name: str, turn: int) -> Iterator[Candidate]:
-    tokens: Sequence[Secret | None] = model.tokens or (None,)
-    for place in range(len(tokens)):
-        yield Candidate(model, name, tokens[(turn + place) % len(tokens)])
 
 
 def not_found(requested: str, offered: Iterable[str]) -> ModelNotFound:
