@@ -10,8 +10,35 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CHAT", "EMBEDDINGS", "IMAGES"]
+__all__ = [
+    "AUDIO",
+    "CHAT",
+    "COMPLETIONS",
+    "EMBEDDINGS",
+    "IMAGES",
+    "MESSAGES",
+    "MODERATIONS",
+    "PASSED",
+    "RAW",
+    "RERANK",
+    "RESPONSES",
+]
 
 CHAT: Final = "chat"
 EMBEDDINGS: Final = "embeddings"
 IMAGES: Final = "images"
+
+# --- whose bodies pass through, to providers that speak the client's dialect ---------
+
+COMPLETIONS: Final = "completions"
+MODERATIONS: Final = "moderations"
+AUDIO: Final = "audio"
+RERANK: Final = "rerank"
+#: Anthropic's, with the counting of their tokens.
+MESSAGES: Final = "messages"
+#: OpenAI's other way to chat.
+RESPONSES: Final = "responses"
+
+#: Those of every provider that speaks OpenAI's API.
+RAW: Final = (COMPLETIONS, MODERATIONS, AUDIO, RERANK)
+PASSED: Final = frozenset({*RAW, MESSAGES, RESPONSES})
