@@ -42,27 +42,10 @@ _LATER = (
     _Later("server.state", present="none"),
     _Later("server.cors", present=()),
     _Later("server.trusted_proxies", present=()),
-    _Later("server.legacy_aliases", present=False),
     _Later("server.keep_alive", present=0.0),
-    _Later("server.queue_timeout", present=0.0),
     _Later("server.explain", present=False),
-    _Later("keys[].requests_per_minute", present=0),
-    _Later("keys[].requests_per_hour", present=0),
-    _Later("keys[].requests_per_day", present=0),
-    _Later("keys[].tokens_per_minute", present=0),
-    _Later("keys[].max_concurrent", present=0),
-    _Later("providers.NAME.api_version"),
-    _Later("models[].weight", present=1.0),
-    _Later("models[].requests_per_minute", present=0),
-    _Later("models[].requests_per_hour", present=0),
-    _Later("models[].requests_per_day", present=0),
-    _Later("models[].tokens_per_minute", present=0),
-    _Later("models[].max_concurrent", present=0),
-    _Later("models[].min_interval", present=0.0),
-    _Later("models[].max_request_length"),
     _Later("models[].stream_upstream", present=False),
     _Later("models[].kind", present="chat"),
-    _Later("groups.NAME.strategy", present="priority"),
     _Later("groups.NAME.hedge"),
     _Later("retry.max_retries", present=0),
     _Later("retry.base_delay"),
@@ -70,7 +53,6 @@ _LATER = (
     _Later("retry.jitter"),
     _Later("retry.takeover", present=False),
     _Later("retry.reroute_refusals", present=False),
-    _Later("ADMIN_TOKEN"),
     _Later("RETRY_MAX_RETRIES", present=0),
     _Later("RETRY_BASE_DELAY"),
     _Later("RETRY_MAX_DELAY"),
@@ -81,10 +63,6 @@ _LATER = (
 )
 _LATER_BY_KEY = {row.key: row for row in _LATER}
 
-#: What a key whose row stands above does all the same.
-_EFFECTS = {
-    "models[].max_request_length": "only marks an image model, with 0",
-}
 
 def without_effect(loaded: Loaded) -> list[str]:
     """
@@ -99,8 +77,7 @@ def _key_note(configured: Configured) -> Iterator[Problem]:
     row = _LATER_BY_KEY.get(configured.key)
     if row is None or configured.value == row.present:
         return
-    effect = _EFFECTS.get(row.key, "has no effect")
-    message = f"{configured.path}: {effect} in this version"
+    message = f"{configured.path}: has no effect in this version"
     yield Problem(message, configured.file, configured.line)
 
 

@@ -99,6 +99,7 @@ class HTTPProvider:
     :param credentials: what a request shows to be let in.
     :param images: fetches what the dialect wants to have in the request.
     :param others: what the provider speaks for other operations than chat.
+    :param bases: for operations that are elsewhere: from the chat's base URL to theirs.
     """
 
     client: UpstreamClient
@@ -106,6 +107,7 @@ class HTTPProvider:
     credentials: ICredentials = field(factory=KeyHeader)
     images: IImageFetcher | None = None
     others: Mapping[str, Dialect] = field(factory=dict)
+    bases: Mapping[str, Callable[[str], str]] = field(factory=dict)
     #: URLs whose servers refuse ``stream_options``: they are not asked for usage again.
     _without_usage: set[str] = field(init=False, factory=set)
     #: For each credential with ``max_concurrent``: how many calls go on at a time.
@@ -191,11 +193,13 @@ class HTTPProvider:
         raise error
 
     def _find_dialect(self, call: Call) -> Dialect:
+        model = call.candidate.model
         if call.operation == CHAT:
+            if isinstance(self.dialect, OpenAIDialect):
+                return self.dialect.at(model.url or model.base_url or "", model.api_version)
             return self.dialect
         dialect = self.others.get(call.operation)
         if dialect is None:
-            model = call.candidate.model
             raise InvalidRequest(
                 f"the provider {model.provider} of this model has no {call.operation}",
                 param="model",
@@ -231,13 +235,14 @@ class HTTPProvider:
         if model.url:
             url = self._find_dialect(call).locate(model.url, wire)
         else:
-            url = join_url(model.base_url or "", wire.route)
+            rebase = self.bases.get(call.operation, str)
+            url = join_url(rebase(model.base_url or ""), wire.route)
         return self.client.request(
             wire.method,
             url,
             headers={
-                **wire.headers,
                 "accept": "text/event-stream" if call.stream else "application/json",
+                **wire.headers,
                 "x-request-id": call.id,
                 **shown,
                 **model.headers,

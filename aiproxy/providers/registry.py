@@ -19,20 +19,24 @@ from twisted.internet.interfaces import IReactorTime
 from aiproxy.config import known_providers
 from aiproxy.config.schema import Model
 from aiproxy.dialects.anthropic import AnthropicDialect
+from aiproxy.dialects.azure import AzureDialect
 from aiproxy.dialects.cloudflare import CloudflareDialect
 from aiproxy.dialects.cohere import CohereDialect
 from aiproxy.dialects.dialect import Dialect
 from aiproxy.dialects.gemini import GeminiDialect
 from aiproxy.dialects.gigachat import GigaChatDialect
+from aiproxy.dialects.huggingface import HuggingFaceDialect
 from aiproxy.dialects.openai import OpenAIDialect
 from aiproxy.dialects.quirks import quirks_of
 from aiproxy.dialects.signatures import SignatureMemory
 from aiproxy.errors import ConfigurationError, Problem
 from aiproxy.interfaces import IImageFetcher, IProvider
+from aiproxy.providers.azure import AzureProvider
 from aiproxy.providers.demo import DemoProvider
 from aiproxy.providers.gigachat import GigaChatProvider
 from aiproxy.providers.gigachat_credentials import GigaChatCredentials
 from aiproxy.providers.http import HTTPProvider
+from aiproxy.providers.operations import NATIVE, Voices, compatible_voices
 from aiproxy.transport.client import UpstreamClient
 
 __all__ = ["ProviderFactory", "ProviderParts", "ProviderRegistry", "register_provider"]
@@ -59,6 +63,12 @@ class ProviderParts:
 
 #: Makes the adapter for one type of provider, once for each proxy.
 ProviderFactory = Callable[[ProviderParts], IProvider]
+
+#: Of types that speak OpenAI's API at URLs of their own kinds.
+_COMPATIBLE: Mapping[str, type[OpenAIDialect]] = {
+    "azure": AzureDialect,
+    "huggingface": HuggingFaceDialect,
+}
 
 _factories: dict[str, ProviderFactory] = {}
 
@@ -98,12 +108,13 @@ class ProviderRegistry:
                 GigaChatDialect(),
                 GigaChatCredentials(parts.client, parts.wall),
                 parts.images,
+                NATIVE["gigachat"].dialects,
                 clock=parts.clock,
             ),
-            "cloudflare": self._http(CloudflareDialect()),
-            "anthropic": self._http(AnthropicDialect(parts.signatures)),
-            "cohere": self._http(CohereDialect()),
-            "google": self._http(GeminiDialect(parts.signatures)),
+            "anthropic": self._http(AnthropicDialect(parts.signatures), NATIVE["anthropic"]),
+            "cloudflare": self._http(CloudflareDialect(), NATIVE["cloudflare"]),
+            "cohere": self._http(CohereDialect(), NATIVE["cohere"]),
+            "google": self._http(GeminiDialect(parts.signatures), NATIVE["google"]),
         }
 
     def find(self, model: Model) -> IProvider | None:
@@ -121,13 +132,22 @@ class ProviderRegistry:
             return self._by_type[provider_type]
         return self._by_dialect.get(model.dialect)
 
-    def _http(self, dialect: Dialect) -> HTTPProvider:
-        return HTTPProvider(self._parts.client, dialect, images=self._parts.images)
+    def _http(self, dialect: Dialect, voices: Voices) -> HTTPProvider:
+        adapter = AzureProvider if isinstance(dialect, AzureDialect) else HTTPProvider
+        return adapter(
+            self._parts.client,
+            dialect,
+            images=self._parts.images,
+            others=voices.dialects,
+            bases=voices.bases,
+        )
 
     def _make(self, model: Model) -> IProvider | None:
         if model.dialect == known_providers.PLUGIN_DIALECT:
             return _find_factory(model.provider_type)(self._parts)
-        return self._http(OpenAIDialect(quirks=quirks_of(model.provider_type)))
+        kind = model.provider_type
+        dialect = _COMPATIBLE.get(kind, OpenAIDialect)(quirks=quirks_of(kind))
+        return self._http(dialect, compatible_voices(kind))
 
 
 def _find_factory(name: str) -> ProviderFactory:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from attrs import frozen
 
-from aiproxy.errors import AuthenticationFailed
+from aiproxy.config.secret import Secret
+from aiproxy.errors import AuthenticationFailed, RouteNotFound
 from aiproxy.policy.access import Access, Principal
 from aiproxy.web.request import ClientRequest
 
-__all__ = ["Guard"]
+__all__ = ["AdminGuard", "Guard"]
 
 
 @frozen
@@ -38,6 +41,32 @@ class Guard:
         if principal is None:
             raise AuthenticationFailed("a valid access token is required")
         return principal
+
+
+@frozen
+class AdminGuard:
+    """
+    Lets the operator in, and nobody where there is no ``ADMIN_TOKEN``.
+
+    :param token: the one that is valid now; ``None``: the admin routes are off.
+    """
+
+    token: Callable[[], Secret | None]
+
+    def admit(self, request: ClientRequest) -> Principal:
+        """
+        Return who asks.
+
+        :raises RouteNotFound: the admin routes are off.
+        :raises AuthenticationFailed: the token is wrong.
+        """
+        token = self.token()
+        if token is None:
+            raise RouteNotFound("there is nothing at this path")
+        shown = hashlib.sha256(_read_token(request).encode("utf-8", "surrogatepass")).digest()
+        if not hmac.compare_digest(shown, token.digest):
+            raise AuthenticationFailed("a valid admin token is required")
+        return Principal("ADMIN_TOKEN")
 
 
 def _read_token(request: ClientRequest) -> str:

@@ -21,7 +21,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from aiproxy.errors import AIProxyError, InternalError, MethodNotAllowed, RouteNotFound
 from aiproxy.transport.relay import ClientStalled
-from aiproxy.web.guard import Guard
+from aiproxy.web.guard import AdminGuard, Guard
 from aiproxy.web.request import ClientRequest, Envelope, write_envelope
 
 __all__ = ["Route", "RoutesResource", "declare"]
@@ -37,7 +37,7 @@ def declare(
     paths: list[str],
     method: str,
     route: Route,
-    guard: Guard | None = None,
+    guard: Guard | AdminGuard | None = None,
     envelope: Envelope = write_envelope,
 ) -> None:
     """
@@ -57,7 +57,7 @@ def declare(
 async def serve(
     raw: IRequest,
     route: Route,
-    guard: Guard | None = None,
+    guard: Guard | AdminGuard | None = None,
     found: Mapping[str, str] = _NOTHING,
     envelope: Envelope = write_envelope,
 ) -> None:

@@ -66,14 +66,9 @@ class WithoutEffectTests(LoadingTestCase):
             [
                 "c.yaml:2: server.http: has no effect in this version",
                 "c.yaml:3: server.cors: has no effect in this version",
-                "c.yaml:7: models[0].weight: has no effect in this version",
-                "c.yaml:8: models[0].max_request_length: only marks an image model, with 0 in this "
-                "version",
-                "c.yaml:13: groups.g.strategy: has no effect in this version",
                 "c.yaml:14: groups.g.hedge: has no effect in this version",
                 "c.yaml:15: breaker.probe: has no effect in this version",
                 "environment: RETRY_JITTER: has no effect in this version",
-                "environment: ADMIN_TOKEN: has no effect in this version",
             ],
         )
 

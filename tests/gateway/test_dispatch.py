@@ -11,7 +11,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy import errors
-from aiproxy.config.schema import Config, Group, Model, Timeouts
+from aiproxy.config.schema import Config, Group, Limits, Model, Server, Timeouts
 from aiproxy.config.secret import Secret
 from aiproxy.dialects.openai_face import OpenAIFace
 from aiproxy.gateway.answer import PlainAnswer, StreamedAnswer
@@ -46,11 +46,15 @@ class DispatchTestCase(SynchronousTestCase):
         self.records: list[CallRecord] = []
         self.use(ScriptedProvider())
 
-    def use(self, provider: ScriptedProvider, *models: Model) -> None:
+    def use(self, provider: ScriptedProvider, *models: Model, server: Server | None = None) -> None:
         """Ask this provider from now on."""
         self.provider = provider
         chosen = models or self.models
-        config = Config(models=chosen, groups={"g": Group(tuple(model.name for model in chosen))})
+        config = Config(
+            server=server or Server(),
+            models=chosen,
+            groups={"g": Group(tuple(model.name for model in chosen))},
+        )
         registry = ProviderRegistry(
             ProviderParts(UpstreamClient(MemoryReactorClock()), self.clock), {"scripted": provider}
         )
@@ -441,3 +445,143 @@ class StreamTests(DispatchTestCase):
             self.assertIn(b'"code":"shutting_down"', client.value())
             self.assertTrue(reply.stopped)
             self.assert_over(1, "shutting_down")
+
+
+class LimitTests(DispatchTestCase):
+    """Limits, for every call alike."""
+
+    def replies(self, count: int) -> list[ScriptedReply]:
+        """Make so many answers."""
+        return [ScriptedReply.whole(chat_answer("Ho")) for _ in range(count)]
+
+    def test_named_models_too(self) -> None:
+        """A model that is asked for by name has its limits; unset ones are none (rows 4 and 5)."""
+        self.use(
+            ScriptedProvider(*self.replies(3)),
+            model("a", limits=Limits(requests_per_minute=1)),
+            model("b"),
+        )
+        self.plain(self.chat("a"))
+        error = self.failureResultOf(self.chat("a"), errors.LimitReached).value
+        self.assertEqual((error.status, error.type), (429, "rate_limit_error"))
+        self.assertEqual(len(self.provider.calls), 1)
+        self.plain(self.chat("b"))
+        self.plain(self.chat("b"))
+
+    def test_next_candidate(self) -> None:
+        """Where a model is busy its fallback or its group's next member is asked."""
+        self.use(
+            ScriptedProvider(*self.replies(2)),
+            model("a", limits=Limits(requests_per_minute=1)),
+            model("b"),
+        )
+        names = [self.plain(self.chat()).served.candidate.name for _ in range(2)]
+        self.assertEqual(names, ["a", "b"])
+        self.assertEqual([record.attempts for record in self.records], [1, 1])
+
+    def test_heals(self) -> None:
+        """An upstream's 429 keeps a model out as long as it says, and no longer (row 3)."""
+        limited = errors.UpstreamRateLimited("slow", retry_after=7)
+        self.use(ScriptedProvider(limited, *self.replies(1)), model("a"))
+        self.failureResultOf(self.chat("a"), errors.UpstreamRateLimited)
+        self.clock.advance(6)
+        error = self.failureResultOf(self.chat("a"), errors.LimitReached).value
+        self.assertAlmostEqual(error.retry_after, 1)
+        self.assertEqual(len(self.provider.calls), 1)
+        self.clock.advance(1)
+        self.plain(self.chat("a"))
+
+    def test_callers_mistakes_hold_nobody(self) -> None:
+        """One caller's bad request keeps nobody out (row 3)."""
+        bad = errors.UpstreamRefused("400")
+        self.use(ScriptedProvider(bad, *self.replies(1)), model("a"))
+        self.failureResultOf(self.chat("a"), errors.UpstreamRefused)
+        self.plain(self.chat("a"))
+
+    def test_learned(self) -> None:
+        """What an answer's headers say of the limits is kept to."""
+        headers = {
+            "x-ratelimit-remaining-requests": "0",
+            "x-ratelimit-limit-requests": "10",
+            "x-ratelimit-reset-requests": "9s",
+        }
+        reply = ScriptedReply.whole(chat_answer("Ho"), headers=headers)
+        self.use(ScriptedProvider(reply, *self.replies(1)), model("a"))
+        self.plain(self.chat("a"))
+        self.failureResultOf(self.chat("a"), errors.LimitReached)
+        self.clock.advance(9)
+        self.plain(self.chat("a"))
+
+    def test_concurrent_streams(self) -> None:
+        """A place is held as long as the stream goes on, and free however it ends."""
+        self.use(ScriptedProvider(), model("a", limits=Limits(max_concurrent=1)))
+        for how in ("end", "cut", "leave"):
+            asked = self.chat("a", stream=True)
+            reply = self.provider.calls[-1].answer()
+            reply.send(*chat_stream("Ho")[:1])
+            self.failureResultOf(self.chat("a"), errors.LimitReached)
+            delivery = self.deliver(asked, StringTransport())
+            if how == "end":
+                reply.send(*chat_stream("Ho")[1:])
+                reply.finish()
+                self.successResultOf(delivery)
+            elif how == "cut":
+                reply.cut()
+                self.successResultOf(delivery)
+            else:
+                delivery.cancel()
+                self.failureResultOf(delivery, CancelledError)
+        self.assertNoResult(free := self.chat("a"))
+        free.cancel()
+        self.failureResultOf(free, CancelledError)
+
+    def test_cancelled_while_it_waits_for_its_pace(self) -> None:
+        """Who leaves before his turn gives the turn up (row 10: spacing, and nobody else waits)."""
+        self.use(ScriptedProvider(*self.replies(3)), model("a", min_interval=2.0), model("b"))
+        self.plain(self.chat("a"))
+        second = self.chat("a")
+        self.assertNoResult(second)
+        self.plain(self.chat("b"))
+        second.cancel()
+        self.failureResultOf(second, CancelledError)
+        third = self.chat("a")
+        self.clock.advance(1.9)
+        self.assertNoResult(third)
+        self.clock.advance(0.1)
+        self.plain(third)
+
+    def test_queue(self) -> None:
+        """With patience a call waits for what becomes free."""
+        server = Server(queue_timeout=5.0)
+        self.use(ScriptedProvider(), model("a", limits=Limits(max_concurrent=1)), server=server)
+        first, second = self.chat("a"), self.chat("a")
+        self.provider.calls[0].answer(self.replies(1)[0])
+        self.plain(first)
+        self.clock.advance(0)
+        self.provider.calls[1].answer(self.replies(1)[0])
+        self.plain(second)
+        third, late = self.chat("a"), self.chat("a")
+        self.clock.advance(5)
+        self.failureResultOf(late, errors.LimitReached)
+        third.cancel()
+        self.failureResultOf(third, CancelledError)
+
+    def test_tokens(self) -> None:
+        """Tokens are reserved by an estimate, and settled by what was used."""
+        usage = {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20}
+        replies = [ScriptedReply.whole(chat_answer("Ho", usage)) for _ in range(9)]
+        self.use(ScriptedProvider(*replies), model("a", limits=Limits(tokens_per_minute=160)))
+        for _ in range(3):
+            self.plain(self.chat("a", max_tokens=80))
+        self.failureResultOf(self.chat("a", max_tokens=120), errors.LimitReached)
+        self.plain(self.chat("a", max_tokens=80))
+
+    def test_key(self) -> None:
+        """A key's own limits hold whatever model it asks for."""
+        key = Principal("mine", limits=Limits(requests_per_minute=2))
+        self.use(ScriptedProvider(*self.replies(3)), model("a"), model("b"))
+        self.plain(self.chat("a", key))
+        self.plain(self.chat("b", key))
+        error = self.failureResultOf(self.chat("a", key), errors.LimitReached).value
+        self.assertIn("of your key", error.message)
+        self.plain(self.chat("a"))

@@ -168,8 +168,6 @@ def fails(call):
     raise AssertionError("it did not fail")
 
 out["model"] = fails(lambda: chat("hi", model="nobody/nothing"))[:2]
-limited = fails(lambda: chat("429"))
-out["limit"] = limited[0], limited[2].response.headers["retry-after"]
 out["bad"] = fails(lambda: chat("400"))[:2]
 out["bad_stream"] = fails(lambda: chat("400", stream=True))[:2]
 said = []
@@ -178,6 +176,8 @@ def cut():
         said.append(chunk.choices[0].delta.content)
 out["cut"] = fails(cut)[0]
 out["said"] = "".join(word for word in said if word)
+limited = fails(lambda: chat("429"))
+out["limit"] = limited[0], limited[2].response.headers["retry-after"]
 client = client.with_options(api_key="wrong")
 out["key"] = fails(lambda: client.models.list())[0]
 """

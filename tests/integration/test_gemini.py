@@ -152,9 +152,9 @@ def fails(**more):
         chat(**more)
     except openai.APIStatusError as error:
         return [error.status_code, error.response.headers.get("retry-after"), error.message]
-out["limit"] = fails(text="limit")
 out["inside"] = fails(text="inside")
 out["inside_stream"] = fails(text="inside", stream=True)
+out["limit"] = fails(text="limit")
 """
         )
         self.assertEqual(out["limit"][:2], [429, "7"])

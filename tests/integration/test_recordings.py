@@ -102,7 +102,8 @@ class RecordingTests(ServersTestCase):
             send(data)
 
         _, upstream_port = self.upstream(respond)
-        self.write(config_for(upstream_port))
+        # Each has a model of its own: one that names a delay is left alone until then.
+        self.write(config_for(upstream_port).replace("up/one", '"up/*"'))
         proxy = Proxy(load(None, env={"AUTH_TOKEN": TOKEN}, folder=self.folder).config, running)
         site = StockSite(proxy.resource(), running, max_request_bytes=32_000_000)
         endpoint = TCP4ServerEndpoint(running, 0, interface="127.0.0.1")
@@ -115,8 +116,9 @@ class RecordingTests(ServersTestCase):
         for recording in recordings:
             for largest in (0, 50):
                 current.append((recording, largest))
+                name = f"up/{len(current)}"
                 request = {
-                    "model": "up/one",
+                    "model": name,
                     "messages": [{"role": "user", "content": "hi"}],
                     "stream": recording.streamed,
                 }
@@ -127,11 +129,11 @@ class RecordingTests(ServersTestCase):
                 if b"chunked" in head.lower():
                     body = read_chunked(body)
                 with self.subTest(recording.name, largest=largest):
-                    self.compare(recording, connection.status, body)
+                    self.compare(recording, connection.status, body, name)
         await deferLater(running, 0)
         self.assertEqual(len(current), 2 * len(recordings))
 
-    def compare(self, recording: Recording, status: int, body: bytes) -> None:
+    def compare(self, recording: Recording, status: int, body: bytes, name: str) -> None:
         """What came is what was recorded."""
         if recording.status >= 400:
             # A key of ours, or no credit: 502; what no wait and no other key cures
@@ -156,7 +158,7 @@ class RecordingTests(ServersTestCase):
             for document in got:
                 told_by(document.get("choices") or [], found, "delta")
                 if "error" not in document:
-                    self.assertEqual(document["model"], "up/one")
+                    self.assertEqual(document["model"], name)
                     self.assertFalse(document.get("usage"))
             self.assertEqual("error" in got[-1], bool(failed))
             self.assertEqual(body.endswith(b"data: [DONE]\n\n"), not failed)
@@ -171,7 +173,7 @@ class RecordingTests(ServersTestCase):
             self.assertEqual(status, 200)
             told_by(document["choices"], expected, "message")
             answer = json.loads(body)
-            self.assertEqual(answer["model"], "up/one")
+            self.assertEqual(answer["model"], name)
             self.assertEqual(answer.get("usage"), document.get("usage"))
             told_by(answer["choices"], found, "message")
         for key in [key for key in found if key.endswith(" finish_reason")]:

@@ -122,7 +122,7 @@ class OpenRouterTests(WholeWayTestCase):
     CONFIG = """
     providers:
       openrouter: {base_url: "http://127.0.0.1:PORT/v1", token: sk-or}
-    models: [{name: up/one, provider: openrouter}]
+    models: [{provider: openrouter, name: up/one}]
     """
 
     async def test_stream(self) -> None:
@@ -172,15 +172,16 @@ except openai.APIError as error:
             return status, json.dumps({"error": told})
 
         out, _ = await self.run_client(
-            self.CONFIG,
+            # One that names a delay is left alone until then, so there are two.
+            self.CONFIG.replace("up/one}", "up/one}, {provider: openrouter, name: up/two}"),
             """
-def fails(text):
+def fails(text, model):
     try:
-        chat(text)
+        chat(text, model)
     except openai.RateLimitError as error:
         return error.response.headers["retry-after"]
-out["header"] = fails("header")
-out["metadata"] = fails("metadata")
+out["header"] = fails("header", "up/one")
+out["metadata"] = fails("metadata", "up/two")
 """,
             respond,
         )

@@ -70,3 +70,4 @@ class ChatTests(ServingTestCase):
             self.assertEqual(answer.headers["x-should-retry"], "false")
             self.assertEqual(answer.headers["x-ratelimit-limit-requests"], "5")
             self.assertEqual(answer.error["provider"], "scripted")
+            self.clock.advance(3)
