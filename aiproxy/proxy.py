@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
 from twisted.web.resource import IResource
 
 from aiproxy.config.schema import Config
@@ -23,6 +25,7 @@ from aiproxy.providers.registry import ProviderParts, ProviderRegistry
 from aiproxy.service import ProxyService
 from aiproxy.transport.client import UpstreamClient
 from aiproxy.transport.images import ImageFetcher
+from aiproxy.transport.state import StateStore
 
 __all__ = ["Proxy"]
 
@@ -74,12 +77,18 @@ class Proxy:
         self._wall = wall
         self._discovery = Discovery(config, registry, reactor)
         self._dispatcher = Dispatcher(plan, reactor, wall=wall, report=report)
+        shared = self._dispatcher.shared
+        state: StateStore | None = None
+        if config.server.state is not None:
+            state = StateStore(config.server.state, shared.book, reactor, wall, _in_thread(reactor))
+            shared.cover = state.cover
         self._resource: IResource | None = None
         self.service = ProxyService(
             reactor,
             running=self._dispatcher.running,
             client=client,
             discovery=self._discovery,
+            state=state,
             drain_timeout=config.server.drain_timeout,
             shutdown_delay=config.server.shutdown_delay,
         )
@@ -105,3 +114,12 @@ class Proxy:
         if not self._dispatcher.plan.can_serve:
             return "there is no model that can be served"
         return None
+
+
+def _in_thread(reactor: Any) -> Callable[..., Deferred[Any]]:
+    """Return what calls a function in a thread of the reactor's."""
+
+    def in_thread(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        return deferToThreadPool(reactor, reactor.getThreadPool(), function, *arguments)
+
+    return in_thread

@@ -13,10 +13,12 @@ from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamSer
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from aiproxy.errors import ConfigurationError
 from aiproxy.gateway.running import RunningCalls
 from aiproxy.providers.discovery import Discovery
 from aiproxy.transport.client import UpstreamClient
 from aiproxy.transport.http.stock import StockSite
+from aiproxy.transport.state import StateStore
 
 __all__ = ["Listening", "ProxyService"]
 
@@ -56,6 +58,7 @@ class ProxyService(Service):
         running: RunningCalls,
         client: UpstreamClient,
         discovery: Discovery,
+        state: StateStore | None = None,
         drain_timeout: float,
         shutdown_delay: float,
     ) -> None:
@@ -66,6 +69,7 @@ class ProxyService(Service):
         self._running_calls = running
         self._client = client
         self._discovery = discovery
+        self._state = state
         self._drain_timeout = drain_timeout
         self._shutdown_delay = shutdown_delay
 
@@ -86,9 +90,26 @@ class ProxyService(Service):
                 raise SystemExit(f"aiproxy: cannot listen on {name}: {_why(failures[0])}")
 
     def startService(self) -> None:
-        """Begin what goes on in the background."""
+        """
+        Begin what goes on in the background, with what is known from before.
+
+        :raises ConfigurationError: ``server.state`` cannot be used (where
+            listening is ours it ends the process).
+        """
         super().startService()  # type: ignore[no-untyped-call]
+        if self._state is not None:
+            # Not before: under twistd a fork and the loss of privileges lie behind us now.
+            self._open(self._state)
         self._discovery.refresh()
+
+    def _open(self, state: StateStore) -> None:
+        try:
+            state.open()
+        except ConfigurationError as error:
+            if self.listening is None:
+                raise
+            raise SystemExit(f"aiproxy: {error}") from None
+        state.start()
 
     def stopService(self) -> Deferred[None]:
         """Stop; fires when all is done."""
@@ -118,6 +139,8 @@ class ProxyService(Service):
             await self._happens(gone, max(_FLUSH_SECONDS, left))
             self.listening.site.abort()
         await self._client.close()
+        if self._state is not None:
+            await self._state.close()
 
     async def _happens(self, deferred: Deferred[None], seconds: float) -> bool:
         """Whether it fires in that time."""

@@ -23,11 +23,13 @@ class Principal:
     :param name: what logs call it: the key's name, or ``AUTH_TOKEN``.
     :param models: as :attr:`aiproxy.config.schema.Key.models`.
     :param limits: of the key, if it has any.
+    :param key: the key's name; of ``AUTH_TOKEN``, which many may share, ``None``.
     """
 
     name: str
     models: tuple[str, ...] | None = None
     limits: Limits | None = None
+    key: str | None = None
 
     def may_use(self, requested: str) -> bool:
         """Whether the model or group ``requested`` is one of those allowed."""
@@ -62,7 +64,7 @@ class Access:
         owner = Principal("AUTH_TOKEN")
         self._entries = [_Entry(token.digest, owner) for token in tokens]
         self._entries += [
-            _Entry(key.digest, Principal(key.name, key.models, _limits(key)), key.expires)
+            _Entry(key.digest, Principal(key.name, key.models, _limits(key), key.name), key.expires)
             for key in keys
         ]
 

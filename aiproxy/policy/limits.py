@@ -78,9 +78,19 @@ class Lease:
     Each counts once: repeating it does nothing.
 
     :ivar delay: seconds to wait before the request is sent (``min_interval``).
+    :ivar is_saved: it has taken from hours or days, which survive a restart.
     """
 
-    __slots__ = ("_admission", "_released", "_requests", "_settled", "_tokens", "_turn", "delay")
+    __slots__ = (
+        "_admission",
+        "_released",
+        "_requests",
+        "_settled",
+        "_tokens",
+        "_turn",
+        "delay",
+        "is_saved",
+    )
 
     def __init__(
         self,
@@ -97,6 +107,7 @@ class Lease:
         self._turn = turn
         self._released = self._settled = False
         self.delay = 0.0 if turn is None else turn.delay
+        self.is_saved = admission.is_saved
 
     def settle(self, tokens: int, now: float) -> None:
         """
@@ -138,16 +149,17 @@ class Admission:
     :param buffer: :data:`ADMISSION_BYTES` for the windows; zero at first.
     :ivar in_flight: leases that are not released.
     :ivar learned: what the upstream has told; its owner feeds it.
+    :ivar is_saved: it counts hours or days, which survive a restart.
     :ivar changed: the counts of hours or days are not what they were when it
         was last set to false.
     """
 
     __slots__ = (
         "_requests",
-        "_saved",
         "_tokens",
         "changed",
         "in_flight",
+        "is_saved",
         "learned",
         "limits",
         "pace",
@@ -176,7 +188,7 @@ class Admission:
             window.limit = min(getattr(limits, name) or 0, _MOST)
         *requests, (self._tokens, _) = self.windows.values()
         self._requests = tuple((window, wall) for window, wall in requests if window.limit)
-        self._saved = any(on_wall for _, on_wall in self._requests)
+        self.is_saved = any(on_wall for _, on_wall in self._requests)
         self.pace.change(min_interval, max_wait)
 
     def admit(self, now: float, wall: float, tokens: int = 0) -> Lease | Held:
@@ -198,7 +210,7 @@ class Admission:
         if self._tokens.limit:
             amount = self._reservation(tokens)
             reserved = (amount, self._tokens.add(now, amount))
-        if self._saved:
+        if self.is_saved:
             self.changed = True
         self.in_flight += 1
         return Lease(self, requests, reserved, turn)

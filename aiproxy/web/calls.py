@@ -54,7 +54,8 @@ class PassedRoute:
 
 
 async def _answer(dispatcher: Dispatcher, face: Face, request: ClientRequest) -> None:
-    call = ClientCall(request.id, face, request.principal, request.read_body())
+    caller = request.principal.key or request.address
+    call = ClientCall(request.id, face, request.principal, request.read_body(), caller)
     answer = await dispatcher.answer(call)
     headers = _write_headers(answer.served)
     if isinstance(answer, PlainAnswer):

@@ -63,6 +63,11 @@ class ClientRequest:
         """The path as it came, for a log line."""
         return str(self.raw.path.decode("latin-1"))
 
+    @property
+    def address(self) -> str:
+        """Who is at the other end of the connection; ``local`` without a network."""
+        return str(getattr(self.raw.getClientAddress(), "host", "local"))
+
     def header(self, name: str) -> str | None:
         """Return a header's value, the last where there are several."""
         value = self.raw.getHeader(name.encode())

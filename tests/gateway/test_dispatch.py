@@ -585,3 +585,44 @@ class LimitTests(DispatchTestCase):
         error = self.failureResultOf(self.chat("a", key), errors.LimitReached).value
         self.assertIn("of your key", error.message)
         self.plain(self.chat("a"))
+
+    def test_not_forgotten(self) -> None:
+        """What hours and days count is stored first; who leaves meanwhile has taken nothing."""
+        limits = Limits(requests_per_day=2)
+        self.use(ScriptedProvider(*self.replies(2)), model("a", limits=limits))
+        stored: list[Deferred[None]] = []
+        keys: list[tuple[str, ...]] = []
+
+        def cover(key: tuple[str, ...]) -> Deferred[None] | None:
+            keys.append(key)
+            if len(keys) > 2:
+                return None
+            stored.append(Deferred())
+            return stored[-1]
+
+        self.dispatcher.shared.cover = cover
+        left = self.chat("a")
+        left.cancel()
+        self.failureResultOf(left, CancelledError)
+        asked = self.chat("a")
+        self.assertNoResult(asked)
+        self.assertEqual(self.provider.calls, [])
+        stored[1].callback(None)
+        self.plain(asked)
+        self.plain(self.chat("a"))
+        self.failureResultOf(self.chat("a"), errors.LimitReached)
+        self.assertEqual({key[0] for key in keys}, {"a"})
+
+    def test_key_is_not_used_up(self) -> None:
+        """Where nobody can be asked nothing is taken from the caller's key, nor after a stop."""
+        principal = Principal("k", limits=Limits(requests_per_day=2), key="k")
+        self.use(
+            ScriptedProvider(*self.replies(3)),
+            model("a", limits=Limits(requests_per_minute=1)),
+            model("b"),
+        )
+        self.plain(self.chat("a", principal))
+        self.failureResultOf(self.chat("a", principal), errors.LimitReached)
+        self.plain(self.chat("b", principal))
+        error = self.failureResultOf(self.chat("b", principal), errors.LimitReached).value
+        self.assertIn("your key", error.message)

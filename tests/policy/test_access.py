@@ -21,7 +21,7 @@ class AccessTests(SynchronousTestCase):
         key = Key("k", Secret("t2").digest, ("a/*",), expires=NOW + timedelta(1))
         access = Access([Secret("t1")], [key])
         self.assertEqual(access.identify("t1", NOW), Principal("AUTH_TOKEN"))
-        self.assertEqual(access.identify("t2", NOW), Principal("k", ("a/*",)))
+        self.assertEqual(access.identify("t2", NOW), Principal("k", ("a/*",), key="k"))
         self.assertIsNone(access.identify("t2", NOW + timedelta(1)))
         self.assertIsNone(access.identify("t3", NOW))
 
