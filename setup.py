@@ -65,11 +65,13 @@ setup(
         "test": [
             "anthropic>=0.125,<1",
             "build>=1.2",
+            "cohere>=5.20.7",
             "coverage>=7.10",
             "gigachat>=0.2",
             "google-genai>=1.50",
             "groq>=0.30",
             "hypothesis>=6.100",
+            "mistralai>=3.5",
             "openai>=1.50",
             "pytest>=9.0",
             "pytest-cov>=7.0",

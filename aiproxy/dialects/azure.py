@@ -34,7 +34,7 @@ from aiproxy.dialects.openai import OpenAIDialect
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import InvalidRequest
 
-__all__ = ["DEPLOYMENTS_VERSION", "MODELS_VERSION", "AzureDialect", "azure_route"]
+__all__ = ["DEPLOYMENTS_VERSION", "MODELS_VERSION", "AzureDialect", "add_version", "azure_route"]
 
 #: Asked for where none is configured: of the reference for deployments, and for ``/models``.
 DEPLOYMENTS_VERSION: Final = "2024-10-21"
@@ -66,7 +66,7 @@ class AzureDialect(OpenAIDialect):
 
     def locate(self, url: str, wire: WireRequest) -> str:
         """The URL is the whole one, but for the configured version."""
-        return _versioned(url, self.api_version)
+        return add_version(url, self.api_version)
 
 
 def azure_route(base_url: str, route: str, model: str, api_version: str | None = None) -> str:
@@ -97,8 +97,8 @@ def azure_route(base_url: str, route: str, model: str, api_version: str | None =
     return f"{route}?{urlencode({'api-version': version})}"
 
 
-def _versioned(url: str, api_version: str | None) -> str:
-    """Append a version to a whole URL that has none."""
+def add_version(url: str, api_version: str | None) -> str:
+    """Append a version, if one is configured, to a whole URL that has none."""
     parts = urlsplit(url)
     if api_version is None or "api-version" in parse_qs(parts.query):
         return url

@@ -48,6 +48,7 @@ def fit_request(body: dict[str, Any], quirks: Quirks, model: str) -> tuple[str, 
     if quirks.old_limit:
         dropped += _write_limit(body)
     _write_effort(body, quirks, model)
+    dropped += _write_tier(body, quirks)
     dropped += _write_choice(body, quirks, model)
     words = _write_schema(body, quirks)
     messages = body.get("messages")
@@ -107,6 +108,19 @@ def _write_effort(body: dict[str, Any], quirks: Quirks, model: str) -> None:
         told = (body.get(name) for name in ("reasoning_format", "include_reasoning"))
         if all(value is None for value in told):
             body["reasoning_format"] = "parsed"
+
+
+def _write_tier(body: dict[str, Any], quirks: Quirks) -> list[str]:
+    """Write the tier of service by the provider's word for it, in place."""
+    told = body.get("service_tier")
+    if quirks.tiers is None or told is None:
+        return []
+    word = quirks.tiers.get(told) if isinstance(told, str) else None
+    if word is None:
+        del body["service_tier"]
+        return ["service_tier"]
+    body["service_tier"] = word
+    return []
 
 
 def _write_choice(body: dict[str, Any], quirks: Quirks, model: str) -> list[str]:
@@ -174,6 +188,9 @@ def _fit_message(message: Any, quirks: Quirks, model: str, dropped: list[str]) -
         message["role"] = "system"
     lost = _drop(message, quirks.message_drops) + _rename(message, quirks.message_renames)
     dropped += (f"messages[].{name}" for name in lost)
+    content = message.get("content")
+    if quirks.links_documents and isinstance(content, list):
+        message["content"] = [_link_document(part) for part in content]
     calls = message.get("tool_calls")
     if isinstance(calls, list):
         message["tool_calls"] = calls = [_strip(call, quirks) for call in calls]
@@ -198,6 +215,23 @@ def _strip(source: Any, quirks: Quirks) -> Any:
     if extra or (quirks.keeps_extra is None and "extra_content" in source):
         copy["extra_content"] = extra
     return copy
+
+
+def _link_document(part: Any) -> Any:
+    """Write a part with the data of a file as a link that holds it; other parts stay."""
+    told = part.get("file") if isinstance(part, dict) and part.get("type") == "file" else None
+    if not isinstance(told, Mapping):
+        return part
+    data, name, file_id = (told.get(key) for key in ("file_data", "filename", "file_id"))
+    if not isinstance(data, str):
+        return {"type": "file", "file_id": file_id}
+    if data[:5].lower() != "data:":
+        data = f"data:application/pdf;base64,{data}"
+    return {
+        "type": "document_url",
+        "document_url": data,
+        **({"document_name": name} if isinstance(name, str) else {}),
+    }
 
 
 def _shorten(holder: Any, name: str) -> None:

@@ -44,6 +44,8 @@ class Quirks:
     :param usage_unasked: it tells usage in streams of itself, and refuses ``stream_options``.
     :param system_only: it knows no role ``developer``, and gets ``system``.
     :param efforts_for: its words for values of ``reasoning_effort``, of some models.
+    :param tiers: its words for values of ``service_tier``; for others it has none.
+        ``None``: it has OpenAI's.
     :param nests_effort: ``reasoning_effort`` stands in ``reasoning`` (OpenRouter).
     :param schemas: how it takes a JSON schema.
     :param requires: its word for ``tool_choice: required``.
@@ -55,6 +57,7 @@ class Quirks:
         replaced, the same ones by the same.
     :param message_drops: as ``drops``, of messages.
     :param message_renames: as ``renames``, of messages.
+    :param links_documents: a part with a file is its ``document_url``.
     :param thoughts_for: models that want ``reasoning_content``, if only an empty
         one, in each message with tool calls.
     :param keeps_extra: whose ``extra_content`` it takes in messages and tool
@@ -77,6 +80,7 @@ class Quirks:
     usage_unasked: bool = False
     system_only: bool = False
     efforts_for: tuple[re.Pattern[str], Mapping[str, str]] | None = field(default=None, hash=False)
+    tiers: Mapping[str, str] | None = field(default=None, hash=False)
     nests_effort: bool = False
     schemas: Schemas = "named"
     requires: str = "required"
@@ -85,6 +89,7 @@ class Quirks:
     short_ids: bool = False
     message_drops: tuple[str, ...] = ()
     message_renames: Mapping[str, str] = field(factory=dict, hash=False)
+    links_documents: bool = False
     thoughts_for: re.Pattern[str] | None = None
     keeps_extra: tuple[str, ...] | None = None
     one_choice: bool = False
@@ -163,9 +168,9 @@ _ROWS: Final[Mapping[str, Quirks]] = {
     # OpenAI knows, those that are not in the ChatCompletionRequest of Mistral's client.
     "mistral": Quirks(
         drops=(
-            *("logit_bias", "logprobs", "top_logprobs", "user", "safety_identifier", "store"),
-            *("verbosity", "modalities", "audio", "web_search_options", "functions"),
-            *("function_call", "prompt_cache_retention"),
+            *("logit_bias", "user", "safety_identifier", "store", "verbosity", "modalities"),
+            *("audio", "web_search_options", "functions", "function_call", "moderation"),
+            *("prompt_cache_retention", "prompt_cache_options"),
         ),
         renames={"seed": "random_seed"},
         old_limit=True,
@@ -174,11 +179,17 @@ _ROWS: Final[Mapping[str, Quirks]] = {
         requires="any",
         # "must be a-z, A-Z, 0-9, with a length of 9" (pub).
         short_ids=True,
-        # "none" and "high", says Mistral's client.
+        # "none" and "high", say its guides, but for Large 4, which knows more.
         efforts_for=(
-            re.compile(""),
-            {"minimal": "none", "low": "high", "medium": "high", "xhigh": "high"},
+            re.compile(r"(?!mistral-large-4)"),
+            {
+                "minimal": "none",
+                **dict.fromkeys(("low", "medium", "xhigh", "max"), "high"),
+            },
         ),
+        tiers={"auto": "auto", "default": "standard_only", "standard_only": "standard_only"},
+        # OpenAI's part with the data of a file is unknown; a URL may hold it (rec).
+        links_documents=True,
         message_drops=("name", *_THOUGHTS, *_ANSWERED),
         keeps_extra=(),
     ),

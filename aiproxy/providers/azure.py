@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, evolve
 
-from aiproxy.dialects.azure import azure_route
+from aiproxy.dialects.azure import add_version, azure_route
 from aiproxy.dialects.dialect import Dialect, WireRequest
 from aiproxy.dialects.operations import CHAT
 from aiproxy.dialects.shapes import ChatRequest
@@ -20,10 +20,15 @@ class AzureProvider(HTTPProvider):
 
     def _write(self, call: Call, request: ChatRequest, dialect: Dialect) -> WireRequest:
         wire = super()._write(call, request, dialect)
-        if call.operation == CHAT:
-            return wire
         model = call.candidate.model
+        if call.operation == CHAT or model.url:
+            return wire
         route = azure_route(
             model.base_url or "", wire.route, call.candidate.upstream_model, model.api_version
         )
         return evolve(wire, route=route)
+
+    def _locate(self, call: Call, wire: WireRequest) -> str:
+        url = super()._locate(call, wire)
+        model = call.candidate.model
+        return add_version(url, model.api_version) if model.url else url

@@ -212,6 +212,14 @@ class HTTPProvider:
             request, model=call.candidate.upstream_model, stream=call.stream
         )
 
+    def _locate(self, call: Call, wire: WireRequest) -> str:
+        """Return the URL of a request."""
+        model = call.candidate.model
+        if model.url:
+            return self._find_dialect(call).locate(model.url, wire)
+        rebase = self.bases.get(call.operation, str)
+        return join_url(rebase(model.base_url or ""), wire.route)
+
     async def _send(self, call: Call, wire: WireRequest) -> UpstreamResponse:
         """Send a request; once more with fresh credentials where ours had worn out."""
         shown = await self.credentials.show(call.candidate)
@@ -232,14 +240,9 @@ class HTTPProvider:
         self, call: Call, wire: WireRequest, shown: Mapping[str, str]
     ) -> Deferred[UpstreamResponse]:
         model = call.candidate.model
-        if model.url:
-            url = self._find_dialect(call).locate(model.url, wire)
-        else:
-            rebase = self.bases.get(call.operation, str)
-            url = join_url(rebase(model.base_url or ""), wire.route)
         return self.client.request(
             wire.method,
-            url,
+            self._locate(call, wire),
             headers={
                 "accept": "text/event-stream" if call.stream else "application/json",
                 **wire.headers,

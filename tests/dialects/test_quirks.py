@@ -15,6 +15,7 @@ from aiproxy.dialects.openai import OpenAIDialect
 from aiproxy.dialects.quirks import Quirks, quirks_of
 from aiproxy.wire.json import dumps
 from tests.dialects.streams import ROOMY, chunk, write_events
+from tests.shown import show
 
 EXTRA = {"google": {"thought_signature": "s"}, "other": {"x": 1}}
 
@@ -203,6 +204,7 @@ class GroqTests(QuirksCase):
         ]
         for model, told, expected in table:
             self.check("groq", told, expected, model=model)
+        show("groq", "reasoning effort")
 
     def test_formats_exclude_each_other(self) -> None:
         """Both are refused: the more telling one is kept."""
@@ -220,6 +222,7 @@ class OpenRouterTests(QuirksCase):
         self.check("openrouter", {"reasoning_effort": None}, {"reasoning_effort": None})
         given = {"reasoning": {"max_tokens": 9}}
         self.check("openrouter", {**given, "reasoning_effort": "low"}, given, "reasoning_effort")
+        show("openrouter", "reasoning effort")
 
     def test_own_fields(self) -> None:
         """They pass."""
@@ -295,6 +298,7 @@ class OpenAITests(QuirksCase):
             error = reader.read_error(429, {"retry-after": "3"}, b"")
             self.assertIsInstance(error, errors.UpstreamRateLimited)
             self.assertEqual(error.retry_after, 3.0)
+        show("openai", "stop")
 
     def test_stop_that_asks_nothing(self) -> None:
         """It is left out all the same, and answers are read as ever."""
@@ -325,6 +329,7 @@ class VendorTests(QuirksCase):
         for name, model in (("github", "openai/gpt-4.1"), ("azure", "deepseek-r1")):
             request = {"max_tokens": 3, "stop": "x"}
             self.check(name, request, request, model=model)
+            show(name, "stop")
 
     def test_choice_of_a_tool(self) -> None:
         """Other vendors' models at Azure know words only: the one tool is all that they get."""
@@ -335,6 +340,7 @@ class VendorTests(QuirksCase):
             for kept in ({"tools": [one, other], "tool_choice": "auto"}, {"tool_choice": one}):
                 self.check("azure", kept, kept, model=model)
         self.check("azure", request, request, model="o4-mini")
+        show("azure", "tool choice")
 
 
 class MistralTests(QuirksCase):
@@ -347,6 +353,7 @@ class MistralTests(QuirksCase):
             {"max_completion_tokens": 3, "seed": 7, "n": 2, "tool_choice": "required"},
             {"max_tokens": 3, "random_seed": 7, "n": 2, "tool_choice": "any"},
         )
+        show("mistral", "seed", "n", "tool choice")
         self.check("mistral", {"max_completion_tokens": None, "seed": None}, {})
         both = {"max_completion_tokens": 3, "max_tokens": 4}
         self.check("mistral", both, {"max_tokens": 3}, "max_tokens")
@@ -356,10 +363,11 @@ class MistralTests(QuirksCase):
         """What OpenAI alone knows is left out; what Mistral knows is not."""
         self.check(
             "mistral",
-            {"logit_bias": {"1": 2}, "logprobs": True, "top_logprobs": 2, "user": "Ann"},
+            {"logit_bias": {"1": 2}, "moderation": {"model": "m"}, "user": "Ann"},
             {},
-            *("logit_bias", "logprobs", "top_logprobs", "user"),
+            *("logit_bias", "user", "moderation"),
         )
+        self.check("mistral", {"prompt_cache_options": {"mode": "x"}}, {}, "prompt_cache_options")
         self.check("mistral", {"logit_bias": None, "store": False, "verbosity": None}, {})
         own = {
             "prompt_mode": "reasoning",
@@ -367,18 +375,56 @@ class MistralTests(QuirksCase):
             "presence_penalty": 1,
             "metadata": {"a": "b"},
             "parallel_tool_calls": False,
+            "logprobs": True,
+            "top_logprobs": 2,
             "x_unknown": 1,
         }
         self.check("mistral", own, own)
 
+    def test_tiers(self) -> None:
+        """Of OpenAI's tiers it has two, one by another name."""
+        for told, written in (
+            ("auto", "auto"), ("default", "standard_only"), ("standard_only", "standard_only"),
+        ):  # fmt: skip
+            self.check("mistral", {"service_tier": told}, {"service_tier": written})
+        for other in ("flex", "priority", 5):
+            self.check("mistral", {"service_tier": other}, {}, "service_tier")
+        self.check("openai", {"service_tier": "flex"}, {"service_tier": "flex"})
+
+    def test_files(self) -> None:
+        """The data of a file stands in a link; a file may be named by its id."""
+        text = {"type": "text", "text": "a"}
+        data = "data:application/pdf;base64,JVBE"
+        for told, written in (
+            (
+                {"file_data": data, "filename": "a.pdf"},
+                {"type": "document_url", "document_url": data, "document_name": "a.pdf"},
+            ),
+            ({"file_data": "JVBE"}, {"type": "document_url", "document_url": data}),
+            ({"file_id": "f"}, {"type": "file", "file_id": "f"}),
+        ):
+            part = {"type": "file", "file": told}
+            for provider, expected in (("mistral", written), ("openai", part)):
+                self.check(
+                    provider,
+                    {"messages": [{"role": "user", "content": [text, part]}]},
+                    {"messages": [{"role": "user", "content": [text, expected]}]},
+                )
+        own = {"messages": [{"role": "user", "content": [{"type": "file", "file_id": "f"}]}]}
+        self.check("mistral", own, own)
+        show("mistral", "parallel calls off")
+
     def test_effort(self) -> None:
-        """It thinks or does not."""
+        """It thinks or does not; Large 4 also in between."""
         for told, written in (
             ("none", "none"), ("minimal", "none"), ("low", "high"), ("medium", "high"),
-            ("high", "high"), ("xhigh", "high"), ("new", "new"),
+            ("high", "high"), ("xhigh", "high"), ("max", "high"), ("new", "new"),
         ):  # fmt: skip
             effort = {"reasoning_effort": written}
             self.check("mistral", {"reasoning_effort": told}, effort)
+            as_told = {"reasoning_effort": told}
+            self.check("mistral", as_told, as_told, model="mistral-large-4-0")
+        show("mistral", "reasoning effort")
 
     def test_usage(self) -> None:
         """It is told without a question, which is refused."""
@@ -426,14 +472,17 @@ class MistralTests(QuirksCase):
         self.assertNotEqual(results[2], first)
         for identity in (first, results[2]):
             self.assertRegex(identity, r"\A[a-zA-Z0-9]{9}\Z")
+        show("mistral", "tool results")
 
     def test_developer(self) -> None:
         """A developer's word is the system's, wherever only that role is known."""
         told = {"messages": [{"role": "developer", "content": "a"}]}
         for name in ("mistral", "deepseek", "cerebras", "perplexity"):
             self.check(name, told, {"messages": [{"role": "system", "content": "a"}]})
+            show(name, "system and developer messages")
         for name in ("openai", "azure", "github", "xai"):
             self.check(name, told, told)
+            show(name, "system and developer messages")
 
 
 class XAITests(QuirksCase):
@@ -454,6 +503,7 @@ class XAITests(QuirksCase):
         for model in ("grok-2", "grok-3", "grok-4-fast-non-reasoning"):
             self.check("xai", {"stop": "x"}, {"stop": "x"}, model=model)
             self.assertIsNone(self.write("xai", {"stop": "x"}, model=model).reader)
+        show("xai", "stop")
 
     def test_effort(self) -> None:
         """Two words for the small one, OpenAI's for the newest, and none for the others."""
@@ -465,6 +515,7 @@ class XAITests(QuirksCase):
             self.check("xai", effort, effort, model=model)
         for model in ("grok-2", "grok-3", "grok-4", "grok-4-0709", "grok-4-fast-reasoning"):
             self.check("xai", effort, {}, "reasoning_effort", model=model)
+        show("xai", "reasoning effort")
 
 
 class DeepSeekTests(QuirksCase):
@@ -479,6 +530,7 @@ class DeepSeekTests(QuirksCase):
         sampling = {"temperature": 0.5, "top_p": 0.5, "logprobs": True}
         self.check("deepseek", sampling, {}, *sampling, model="deepseek-reasoner")
         self.check("deepseek", sampling, sampling, model="deepseek-chat")
+        show("deepseek", "sampling parameters")
 
     def test_schema(self) -> None:
         """It stands in words behind the other instructions, beside JSON mode."""
@@ -497,6 +549,7 @@ class DeepSeekTests(QuirksCase):
         for kept in ({"type": "json_object"}, {"type": "text"}):
             request = {"messages": [user], "response_format": kept}
             self.check("deepseek", request, request)
+        show("deepseek", "JSON mode", "JSON schema")
 
     def test_thoughts(self) -> None:
         """They go back; models that think get an empty one where there is none."""
@@ -550,6 +603,7 @@ class OllamaTests(QuirksCase):
         with self.assertRaises(errors.InvalidRequest) as caught:
             self.write("ollama", {"n": 2})
         self.assertEqual(caught.exception.param, "n")
+        show("ollama", "seed")
 
     def test_choice(self) -> None:
         """No tools for none of them; to have to call one cannot be said."""
@@ -557,6 +611,7 @@ class OllamaTests(QuirksCase):
         self.check("ollama", {**tools, "tool_choice": "auto"}, tools)
         self.check("ollama", {**tools, "tool_choice": "none"}, {})
         self.check("ollama", {**tools, "tool_choice": "required"}, tools, "tool_choice")
+        show("ollama", "tools")
 
     def test_thoughts(self) -> None:
         """They have one name."""
