@@ -3,13 +3,14 @@ The one admission point: every attempt of every call comes through here.
 
 A call brings its candidates in order and gets the first that is free, with a
 lease.  Where all are busy it may wait its turn, fair between callers: each
-caller's oldest request in turn, however many he has.
+caller's oldest request in turn, however many he has, and whatever name he asks
+for.  Nobody takes what somebody before him waits for.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Collection, Sequence
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
@@ -24,6 +25,9 @@ __all__ = ["Entry", "Gate"]
 
 #: Calls that may wait at the same time; further ones are refused at once.
 _MOST_WAITING = 10_000
+
+#: What holds a call back where another one has the right to go first.
+_OTHERS_WAIT = Held("queue", None)
 
 
 @frozen
@@ -50,42 +54,65 @@ class _Waiter:
     """
     A call that waits its turn.
 
-    :ivar held: what held it back when it was last looked at.
+    :ivar keys: what it waits for, by :func:`limit_key`.
     """
 
+    name: str
+    caller: str
     candidates: Sequence[Candidate]
     tokens: int
     patience: float
-    held: LimitReached
+    keys: frozenset[tuple[str, ...]] = field(init=False)
     entered: Deferred[Entry] = field(init=False)
     timer: IDelayedCall | None = None
 
+    def __attrs_post_init__(self) -> None:
+        self.keys = frozenset(map(limit_key, self.candidates))
+
 
 class _Queue:
-    """Who waits for one name: callers in turn, each with his requests in order."""
+    """
+    Callers in turn, each with a line for every name, in which the oldest is first.
+
+    :ivar wanted: how many wait for a candidate, by :func:`limit_key`.
+    """
 
     def __init__(self) -> None:
-        self.callers: OrderedDict[str, deque[_Waiter]] = OrderedDict()
+        self.wanted: Counter[tuple[str, ...]] = Counter()
+        self._callers: OrderedDict[str, OrderedDict[str, deque[_Waiter]]] = OrderedDict()
 
-    def add(self, caller: str, waiter: _Waiter) -> None:
-        self.callers.setdefault(caller, deque()).append(waiter)
+    def __bool__(self) -> bool:
+        return bool(self._callers)
 
-    def remove(self, caller: str, waiter: _Waiter) -> None:
-        own = self.callers.get(caller)
-        if own is not None and waiter in own:
-            own.remove(waiter)
-            if not own:
-                del self.callers[caller]
+    def heads(self) -> list[list[_Waiter]]:
+        """Return the callers in turn: of each the oldest for every name."""
+        return [[line[0] for line in lines.values()] for lines in self._callers.values()]
 
-    def served(self, caller: str) -> _Waiter:
-        """Take a caller's oldest, and put the caller behind the others."""
-        own = self.callers[caller]
-        waiter = own.popleft()
-        if own:
-            self.callers.move_to_end(caller)
-        else:
-            del self.callers[caller]
-        return waiter
+    def add(self, waiter: _Waiter) -> None:
+        """Put one behind those of its caller, and a new caller behind all."""
+        lines = self._callers.setdefault(waiter.caller, OrderedDict())
+        lines.setdefault(waiter.name, deque()).append(waiter)
+        self.wanted.update(waiter.keys)
+
+    def remove(self, waiter: _Waiter) -> None:
+        """Take one out."""
+        lines = self._callers[waiter.caller]
+        lines[waiter.name].remove(waiter)
+        if not lines[waiter.name]:
+            del lines[waiter.name]
+        if not lines:
+            del self._callers[waiter.caller]
+        for key in waiter.keys:
+            self.wanted[key] -= 1
+            if not self.wanted[key]:
+                del self.wanted[key]
+
+    def move_back(self, caller: str, name: str) -> None:
+        """A caller has had a turn with a name: the others come before, if he waits on."""
+        if caller in self._callers:
+            self._callers.move_to_end(caller)
+            if name in self._callers[caller]:
+                self._callers[caller].move_to_end(name)
 
 
 class Gate:
@@ -103,7 +130,7 @@ class Gate:
         self._book = book
         self._clock = clock
         self._wall = wall
-        self._queues: dict[str, _Queue] = {}
+        self._queue = _Queue()
         self._timer: IDelayedCall | None = None
 
     def enter(
@@ -118,24 +145,19 @@ class Gate:
         """
         Admit a call to the first of its candidates that is free.
 
-        :param name: what was asked for: calls for the same wait in one queue.
+        :param name: what was asked for: a caller's calls for the same go in order.
         :param caller: among whom the turns are fair.
         :param tokens: how many it may use, roughly.
         :param patience: seconds that it may wait.
         :raises LimitReached: all are busy, and it may not wait; the Deferred
             fails with it when the patience is over.
         """
-        queue = self._queues.get(name)
-        if queue is None or not patience:
-            found = self._try(candidates, tokens, patience)
-            if isinstance(found, Entry):
-                return found
-        else:
-            # Nobody overtakes those that wait.
-            found = _limit_reached(candidates[0], Held("queue", None))
+        found = self._try(candidates, tokens, patience, self._queue.wanted if patience else ())
+        if isinstance(found, Entry):
+            return found
         if not patience or self.waiting >= _MOST_WAITING:
             raise found
-        return self._wait(name, caller, _Waiter(candidates, tokens, patience, found))
+        return self._wait(_Waiter(name, caller, candidates, tokens, patience), found)
 
     def find_hold(self, candidate: Candidate, tokens: int, patience: float = 0.0) -> Held | None:
         """Say what would hold a call back at a candidate; nothing is taken."""
@@ -144,26 +166,43 @@ class Gate:
 
     def wake(self) -> None:
         """Something has become free: look who may go, soon."""
-        if self._queues:
+        if self._queue:
             self._look_in(0.0)
 
     # --- trying ---------------------------------------------------------------
 
     def _try(
-        self, candidates: Sequence[Candidate], tokens: int, patience: float
+        self,
+        candidates: Sequence[Candidate],
+        tokens: int,
+        patience: float,
+        taken: Collection[tuple[str, ...]],
     ) -> Entry | LimitReached:
+        """
+        Enter, or say which candidate is free first, and when.
+
+        :param taken: the candidates that others have a right to.
+        """
         now, wall = self._clock.seconds(), self._wall()
-        best: LimitReached | None = None
+        errors = []
         for place, candidate in enumerate(candidates):
-            admission = self._admission(candidate, now, wall, patience)
-            found = admission.admit(now, wall, tokens)
-            if isinstance(found, Lease):
-                return Entry(place, admission, found, self)
-            held = _limit_reached(candidate, found)
-            if best is None or _soon(held) < _soon(best):
-                best = held
-        assert best is not None  # There is always a candidate.
-        return best
+            held = _OTHERS_WAIT
+            if not taken or limit_key(candidate) not in taken:
+                admission = self._admission(candidate, now, wall, patience)
+                found = admission.admit(now, wall, tokens)
+                if isinstance(found, Lease):
+                    return Entry(place, admission, found, self)
+                held = found
+            errors.append(_limit_reached(candidate, held))
+        return min(errors, key=_soon)
+
+    def _refuse(self, waiter: _Waiter) -> LimitReached:
+        """Say what holds a call back now, which is not what did when it came."""
+        errors = []
+        for candidate in waiter.candidates:
+            held = self.find_hold(candidate, waiter.tokens, waiter.patience)
+            errors.append(_limit_reached(candidate, held or _OTHERS_WAIT))
+        return min(errors, key=_soon)
 
     def _admission(
         self, candidate: Candidate, now: float, wall: float, patience: float
@@ -180,34 +219,31 @@ class Gate:
 
     # --- waiting --------------------------------------------------------------
 
-    def _wait(self, name: str, caller: str, waiter: _Waiter) -> Deferred[Entry]:
+    def _wait(self, waiter: _Waiter, held: LimitReached) -> Deferred[Entry]:
         def left(_: object) -> None:
-            self._drop(name, caller, waiter)
+            self._drop(waiter)
+            self.wake()  # Who stood behind it may go.
 
         def give_up() -> None:
             waiter.timer = None
-            self._drop(name, caller, waiter)
-            waiter.entered.errback(waiter.held)
+            left(None)
+            waiter.entered.errback(self._refuse(waiter))
 
         waiter.entered = Deferred(left)
         waiter.timer = self._clock.callLater(waiter.patience, give_up)
-        self._queues.setdefault(name, _Queue()).add(caller, waiter)
+        self._queue.add(waiter)
         self.waiting += 1
-        self._look_in(_soon(waiter.held))
+        self._look_in(_soon(held))
         return waiter.entered
 
-    def _drop(self, name: str, caller: str, waiter: _Waiter) -> None:
+    def _drop(self, waiter: _Waiter) -> None:
         """A call waits no more."""
         if waiter.timer is not None:
             waiter.timer.cancel()
             waiter.timer = None
         self.waiting -= 1
-        queue = self._queues.get(name)
-        if queue is not None:
-            queue.remove(caller, waiter)
-            if not queue.callers:
-                del self._queues[name]
-        if not self._queues and self._timer is not None:
+        self._queue.remove(waiter)
+        if not self._queue and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
@@ -221,33 +257,29 @@ class Gate:
         self._timer = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._look)
 
     def _look(self) -> None:
+        """Let go who may, one of each caller in turn."""
         self._timer = None
+        taken: set[tuple[str, ...]] = set()
         next_look = MAX_WAIT
-        for name, queue in list(self._queues.items()):
-            held = self._serve(name, queue)
-            if held is not None:
-                next_look = min(next_look, held)
-        if self._queues:
+        served = True
+        while served:
+            served = False
+            for heads in self._queue.heads():
+                for waiter in heads:
+                    # Who was let go may have ended others.
+                    if waiter.entered.called or waiter.keys <= taken:
+                        continue
+                    found = self._try(waiter.candidates, waiter.tokens, waiter.patience, taken)
+                    if isinstance(found, Entry):
+                        self._drop(waiter)
+                        self._queue.move_back(waiter.caller, waiter.name)
+                        waiter.entered.callback(found)
+                        served = True
+                        break
+                    taken |= waiter.keys
+                    next_look = min(next_look, _soon(found))
+        if self._queue:
             self._look_in(max(next_look, 0.001))
-
-    def _serve(self, name: str, queue: _Queue) -> float | None:
-        """Let go who may; return when to look again, if anybody is left."""
-        soonest: float | None = None
-        blocked: set[str] = set()
-        while True:
-            caller = next((one for one in queue.callers if one not in blocked), None)
-            if caller is None:
-                return soonest
-            waiter = queue.callers[caller][0]
-            found = self._try(waiter.candidates, waiter.tokens, waiter.patience)
-            if isinstance(found, Entry):
-                queue.served(caller)
-                self._drop(name, caller, waiter)
-                waiter.entered.callback(found)
-                continue
-            waiter.held = found
-            blocked.add(caller)
-            soonest = _soon(found) if soonest is None else min(soonest, _soon(found))
 
 
 def _soon(held: LimitReached) -> float:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from aiproxy.config.schema import Config
 from aiproxy.gateway.admission import Gate
-from aiproxy.policy.routing import Candidate, Situation, find_entries, why_not, with_tokens
+from aiproxy.policy.routing import (
+    Candidate,
+    Situation,
+    find_entries,
+    not_found,
+    offered_names,
+    why_not,
+    with_tokens,
+)
 
 __all__ = ["explain"]
 
@@ -19,21 +26,30 @@ def explain(
     Describe every candidate of a request, best first; nothing is taken.
 
     :param tokens: how many the request may use, roughly.
+    :raises ModelNotFound: nothing has this name.
     """
-    return [
-        described
-        for model, name in find_entries(config, requested, situation, operation=operation)
-        for candidate in with_tokens(model, name, situation.turn)
-        for described in _describe(candidate, gate, situation, operation, tokens)
-    ]
+    entries = find_entries(config, requested, situation, operation=operation)
+    if not entries:
+        raise not_found(requested, offered_names(config))
+    patience = config.server.queue_timeout
+    described = []
+    for model, name in entries:
+        reason = why_not(model, situation, operation)
+        for candidate in with_tokens(model, name, situation.turn):
+            one = _describe(candidate, situation)
+            if reason is not None:
+                one |= {"in": False, "reason": reason}
+            elif held := gate.find_hold(candidate, tokens, patience):
+                why = f"held back by {held.limit}"
+                one |= {"in": False, "reason": why, "back_in_s": held.delay}
+            described.append(one)
+    return described
 
 
-def _describe(
-    candidate: Candidate, gate: Gate, situation: Situation, operation: str, tokens: int
-) -> Iterator[dict[str, Any]]:
+def _describe(candidate: Candidate, situation: Situation) -> dict[str, Any]:
     model = candidate.model
     flow = situation.traffic.look(candidate.name)
-    described: dict[str, Any] = {
+    return {
         "model": candidate.name,
         "provider": model.provider,
         "upstream_model": candidate.upstream_model,
@@ -43,12 +59,3 @@ def _describe(
         "first_token_s": flow.first_token,
         "in": True,
     }
-    reason = why_not(model, situation, operation)
-    if reason is not None:
-        yield {**described, "in": False, "reason": reason}
-        return
-    held = gate.find_hold(candidate, tokens)
-    if held is not None:
-        reason = f"held back by {held.limit}"
-        described |= {"in": False, "reason": reason, "back_in_s": held.delay}
-    yield described

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -41,10 +49,15 @@ class GateTestCase(SynchronousTestCase):
         return found
 
     def wait(
-        self, *candidates: Candidate, caller: str = "me", patience: float = 60.0
+        self,
+        *candidates: Candidate,
+        name: str = "m",
+        caller: str = "me",
+        tokens: int = 1,
+        patience: float = 60.0,
     ) -> Deferred[Entry]:
         """Begin to wait."""
-        found = self.gate.enter("m", candidates, caller=caller, tokens=1, patience=patience)
+        found = self.gate.enter(name, candidates, caller=caller, tokens=tokens, patience=patience)
         assert isinstance(found, Deferred)
         return found
 
@@ -86,6 +99,31 @@ class EnterTests(GateTestCase):
         assert error.retry_after is not None
         self.clock.advance(error.retry_after)
         self.assertEqual(self.enter(slow, fast).place, 1)
+
+    @given(
+        st.lists(st.integers(0, 64 * 20), max_size=12).map(sorted),
+        st.builds(lambda minute, hour: {"requests_per_minute": minute, "requests_per_hour": hour},
+                  st.integers(1, 4), st.integers(2, 6)),
+    )  # fmt: skip
+    def test_followed(self, times: list[int], limits: dict[str, int]) -> None:
+        """Whoever follows his Retry-After is admitted; whoever comes sooner is not."""
+        one = candidate("one", **limits)
+        for place in range(len(times)):
+            self.setUp()
+            told: float | None = None
+            for at in times[: place + 1]:
+                self.clock.advance(at / 64 - self.clock.seconds())
+                try:
+                    self.enter(one).leave()
+                except LimitReached as error:
+                    told = error.retry_after
+                else:
+                    told = None
+            if told is not None:
+                self.clock.advance(told - 1 / 64)
+                self.refused(one)
+                self.clock.advance(1 / 64)
+                self.enter(one)
 
     def test_concurrent(self) -> None:
         """A place is free again when its call leaves, however often it says so."""
@@ -207,3 +245,190 @@ class WaitTests(GateTestCase):
         self.assertNoResult(stuck)
         stuck.cancel()
         self.failureResultOf(stuck, CancelledError)
+
+    def test_truth_at_the_end(self) -> None:
+        """Whose patience is over is told what holds it back now, wherever it stood."""
+        one = candidate("one", requests_per_hour=1)
+        self.enter(one)
+        waiting = [self.wait(one, patience=5 + 20 * place) for place in range(3)]
+        for place, each in enumerate(waiting):
+            self.clock.advance(5 if not place else 20)
+            error = self.failureResultOf(each, LimitReached).value
+            self.assertIn("requests_per_hour", error.message)
+            # The first request's minute is 20 seconds old when it comes.
+            self.assertEqual(error.retry_after, 3_640 - self.clock.seconds())
+
+    def test_behind_who_leaves(self) -> None:
+        """Who stood behind one that leaves, and would have had room all the time, goes."""
+        one = candidate("one", tokens_per_minute=100)
+        self.gate.enter("m", [one], caller="me", tokens=50)
+        large = self.wait(one, caller="large", tokens=90)
+        small = self.wait(one, caller="small", tokens=10)
+        self.clock.advance(0)
+        self.assertNoResult(small)
+        large.cancel()
+        self.failureResultOf(large, CancelledError)
+        self.clock.advance(0)
+        self.successResultOf(small).leave()
+
+    def test_large_request(self) -> None:
+        """One that needs much room is not passed by for ever by those that need little."""
+        one = candidate("one", tokens_per_minute=100)
+        for _ in range(5):
+            self.gate.enter("m", [one], caller="me", tokens=20)
+            self.clock.advance(12)
+        large = self.wait(one, caller="large", tokens=90, patience=60)
+        small = [self.wait(one, caller="small", tokens=20, patience=300) for _ in range(20)]
+        self.clock.pump([1.0] * 50)
+        self.successResultOf(large)
+        self.clock.pump([1.0] * 250)
+        for each in small:
+            self.successResultOf(each)
+
+
+class NamesTests(GateTestCase):
+    """Names that stand for the same candidates."""
+
+    def test_fair_across_names(self) -> None:
+        """Turns are fair between callers, whatever names they ask for."""
+        one = candidate("one", max_concurrent=1)
+        running = self.enter(one)
+        waiting = [self.note(self.wait(one, caller="many"), "many") for _ in range(20)]
+        few = [self.note(self.wait(one, name="group", caller="few"), "few") for _ in range(3)]
+        waiting += few
+        while waiting:
+            running.leave()
+            self.clock.advance(0)
+            [entered] = [each for each in waiting if each.called]
+            waiting.remove(entered)
+            running = self.successResultOf(entered)
+        running.leave()
+        self.assertEqual(self.order[:7], ["many", "few"] * 3 + ["many"])
+
+    def test_own_names(self) -> None:
+        """So it is with the names of one caller."""
+        one = candidate("one", max_concurrent=1)
+        running = self.enter(one)
+        for name in "aaaab":
+            self.note(self.wait(one, name=name), name).addCallback(Entry.leave)
+        running.leave()
+        self.clock.pump([0.0] * 5)
+        self.assertEqual("".join(self.order), "abaaa")
+
+    def test_newcomer(self) -> None:
+        """A newcomer takes what nobody waits for at once, and nothing else."""
+        one, other = candidate("one", max_concurrent=1), candidate("other", max_concurrent=1)
+        running = self.enter(one)
+        first = self.wait(one, patience=600)
+        found = self.gate.enter("group", [one, other], caller="new", tokens=1, patience=600)
+        assert isinstance(found, Entry)
+        self.assertEqual(found.place, 1)
+        running.leave()
+        second = self.wait(one, other, name="group", caller="new")
+        self.clock.advance(0)
+        entry = self.successResultOf(first)
+        self.assertNoResult(second)
+        entry.leave()
+        self.clock.advance(0)
+        self.successResultOf(second).leave()
+        found.leave()
+
+
+class GateMachine(RuleBasedStateMachine):
+    """Calls come, wait, leave and lose patience; nothing is lost, and nobody waits in vain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.gate = Gate(LimitBook(), self.clock, lambda: 1_700_000_000 + self.clock.seconds())
+        self.a = candidate("a", max_concurrent=2)
+        self.b = candidate("b", max_concurrent=1)
+        self.plans = {"a": [self.a], "b": [self.b], "ab": [self.a, self.b], "ba": [self.b, self.a]}
+        self.running: list[tuple[str, Entry]] = []
+        self.waiting: dict[int, tuple[str, Deferred[Entry]]] = {}
+        self.calls = 0
+
+    @rule(
+        name=st.sampled_from(["a", "b", "ab", "ba"]),
+        caller=st.sampled_from("xyz"),
+        patience=st.sampled_from([0.0, 7.0, 40.0]),
+    )
+    def come(self, name: str, caller: str, patience: float) -> None:
+        """A call comes: it goes, it waits, or it is refused because all is busy."""
+        plan = self.plans[name]
+        try:
+            found = self.gate.enter(name, plan, caller=caller, tokens=1, patience=patience)
+        except LimitReached:
+            assert not patience
+            assert not any(self.is_free(one) for one in plan)
+            return
+        if isinstance(found, Entry):
+            self.running.append((plan[found.place].name, found))
+            return
+        assert patience
+        self.calls += 1
+        number = self.calls
+
+        def entered(entry: Entry) -> None:
+            del self.waiting[number]
+            self.running.append((plan[entry.place].name, entry))
+
+        def over(_: object) -> None:
+            del self.waiting[number]
+
+        self.waiting[number] = name, found
+        found.addCallbacks(entered, over)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), times=st.integers(1, 3))
+    def leave(self, data: st.DataObject, times: int) -> None:
+        """An attempt is over; it may say so more than once."""
+        place = data.draw(st.integers(0, len(self.running) - 1))
+        _, entry = self.running.pop(place)
+        for _ in range(times):
+            entry.leave()
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        """A client leaves."""
+        self.waiting[data.draw(st.sampled_from(sorted(self.waiting)))][1].cancel()
+
+    @rule(seconds=st.sampled_from([0.0, 0.0, 1.0, 10.0]))
+    def go_on(self, seconds: float) -> None:
+        """Time goes by: now nobody waits for what is free."""
+        self.clock.advance(seconds)
+        for name, _ in self.waiting.values():
+            assert not any(self.is_free(one) for one in self.plans[name])
+
+    def is_free(self, one: Candidate) -> bool:
+        """Whether there is room, by our own count."""
+        runs = sum(1 for name, _ in self.running if name == one.name)
+        most = one.model.limits.max_concurrent
+        assert most is not None
+        assert runs <= most
+        assert (self.gate.find_hold(one, 1) is None) == (runs < most)
+        return runs < most
+
+    def teardown(self) -> None:
+        """When all have left, all is free and no timer is left."""
+        self.clock.advance(0)
+        while self.running:
+            self.running.pop()[1].leave()
+            self.clock.advance(0)
+        assert not self.waiting
+        assert not self.gate.waiting
+        assert self.clock.getDelayedCalls() == []
+        assert self.is_free(self.a)
+        assert self.is_free(self.b)
+
+
+class ModelTests(SynchronousTestCase):
+    """Any order of events."""
+
+    def test_model(self) -> None:
+        """No place is lost or given twice, and who may go goes."""
+        run_state_machine_as_test(
+            GateMachine,
+            settings=settings(deadline=None, max_examples=150, stateful_step_count=40),
+        )
