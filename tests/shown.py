@@ -1,30 +1,56 @@
 """
-What the tests have shown of each provider: the table of ``docs/providers.md`` is made of it.
+What the tests have shown of each provider: the tables of ``docs/providers.md`` are made of it.
 
 A test says ``show(provider, feature)`` when it has seen it work; it counts only
-if the test then passes.  ``make providers`` writes the table anew, and a run of
-the whole suite fails if the table says anything else.
+if the test then passes.  ``make providers`` writes the tables anew, and a run of
+the whole suite fails if they say anything else.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from aiproxy.dialects.operations import (
+    AUDIO,
+    COMPLETIONS,
+    EMBEDDINGS,
+    IMAGES,
+    MESSAGES,
+    MODERATIONS,
+    RERANK,
+    RESPONSES,
+)
+from aiproxy.providers.operations import NATIVE, compatible_voices
 
 PAGE = Path(__file__).parent.parent / "docs" / "providers.md"
 _PLACE = re.compile(
     r"<!-- table: begin, recordings (\w*) -->\n(.*?)<!-- table: end -->\n", re.DOTALL
 )
 
-#: Columns of the table.
-PROVIDERS = (
-    *("openai", "openrouter", "groq", "google", "gigachat", "cloudflare", "cloudflare native"),
-    *("github", "huggingface", "together", "anthropic", "cohere"),
+#: The tables of chat: their titles, and their columns.
+CHAT = {
+    "Chat, in languages of their own": (
+        *("google", "anthropic", "gigachat", "cohere", "cloudflare native"),
+    ),
+    "Chat, in OpenAI's: OpenAI, and who serves models of others": (
+        *("openai", "azure", "github", "openrouter", "groq", "together", "huggingface"),
+        "cloudflare",
+    ),
+    "Chat, in OpenAI's: makers of models, and servers of one's own": (
+        *("mistral", "xai", "deepseek", "cerebras", "perplexity", "zai", "ollama"),
+    ),
+}
+#: Rows of the table of what else they do.
+OTHERS = (
+    *("openai", "azure", "openrouter", "mistral", "xai", "together", "huggingface", "google"),
+    *("gigachat", "cohere", "cloudflare", "cloudflare native", "aimlapi", "airforce", "anthropic"),
 )
-#: Rows of the table: what a request may hold, and what an answer may say.
+PROVIDERS = frozenset({*OTHERS, *(name for names in CHAT.values() for name in names)})
+#: Rows of the tables of chat: what a request may hold, and what an answer may say.
 REQUESTS = (
     *("system and developer messages", "conversations", "tool results", "images, data URL"),
     *("images, http URL", "files and sound", "tools", "tool choice", "parallel calls off"),
@@ -37,10 +63,36 @@ ANSWERS = (
     *("log probabilities", "pictures"),
 )
 ERRORS = ("errors by status", "errors inside a 200", "errors inside a stream", "retry delay")
-#: A feature of an answer that is shown in one way only.
+#: Columns of the other table, and what the gateway calls them.
+OPERATIONS = {
+    "images": IMAGES,
+    "embeddings": EMBEDDINGS,
+    "dimensions": EMBEDDINGS,
+    "completions": COMPLETIONS,
+    "moderations": MODERATIONS,
+    "transcriptions": AUDIO,
+    "speech": AUDIO,
+    "rerank": RERANK,
+    "messages": MESSAGES,
+    "count_tokens": MESSAGES,
+    "responses": RESPONSES,
+}
+#: What is plain or streamed: all that answers say, and these operations.
+WAYS = frozenset({*ANSWERS, "completions", "transcriptions", "messages", "responses"})
+#: It has no dialect of its own: the adapter makes a chat of it, and fetches the file.
+_DRAWN_IN_CHAT = ("gigachat", "images")
+#: What recordings call an operation, where it is no column's title.
+_RECORDED = {
+    "moderation": "moderations",
+    "tokens-count": "count_tokens",
+    "transcription": "transcriptions",
+}
+#: What is shown in one way only.
 PLAIN, STREAMED = "plain", "streamed"
 
 Shown = tuple[str, str, str]
+#: By provider and feature: how it was shown.
+Ways = Mapping[tuple[str, str], set[str]]
 
 #: Of the test that runs, and of all that have passed.
 current: set[Shown] = set()
@@ -51,14 +103,22 @@ def show(provider: str, *features: str, way: str = "") -> None:
     """
     Note what a test has seen work.
 
-    :param way: :data:`PLAIN` or :data:`STREAMED`, where it is an answer's.
+    It does not count where no table has the provider, or the gateway does not
+    let such a provider do it.
+
+    :param way: :data:`PLAIN` or :data:`STREAMED`, for what is one of :data:`WAYS`.
     """
-    if provider not in PROVIDERS:
-        return
     for feature in features:
-        assert feature in (*REQUESTS, *ANSWERS, *ERRORS), feature
-        assert bool(way) == (feature in ANSWERS), feature
-        current.add((provider, feature, way))
+        assert feature in (*REQUESTS, *ANSWERS, *ERRORS, *OPERATIONS), feature
+        assert bool(way) == (feature in WAYS), feature
+        if provider in PROVIDERS and (feature not in OPERATIONS or _has(provider, feature)):
+            current.add((provider, feature, way))
+
+
+def show_passed(provider: str, api: str, way: str) -> None:
+    """Note what has passed unchanged, by what recordings call it."""
+    feature = _RECORDED.get(api, api)
+    show(provider, feature, way=way if feature in WAYS else "")
 
 
 def show_request(provider: str, request: Mapping[str, Any]) -> None:
@@ -143,20 +203,51 @@ def passed() -> None:
 
 
 def write_table(seen: Iterable[Shown]) -> str:
-    """Write the table."""
+    """Write the tables."""
     ways: dict[tuple[str, str], set[str]] = {}
     for provider, feature, way in seen:
         ways.setdefault((provider, feature), set()).add(way)
-    lines = [f"| | {' | '.join(PROVIDERS)} |", "|---" * (len(PROVIDERS) + 1) + "|"]
+    tables = [f"**{title}**\n\n{_write_chat(providers, ways)}" for title, providers in CHAT.items()]
+    return "\n".join((*tables, f"**Beside chat**\n\n{_write_others(ways)}"))
+
+
+def _write_chat(providers: Sequence[str], ways: Ways) -> str:
+    rows: list[tuple[str, ...]] = []
     for title, features in (("Requests", REQUESTS), ("Answers", ANSWERS), ("Errors", ERRORS)):
-        lines.append(f"| **{title}** |" + " |" * len(PROVIDERS))
+        rows.append((f"**{title}**", *[""] * len(providers)))
         for feature in features:
-            cells = [_cell(ways.get((provider, feature), set())) for provider in PROVIDERS]
-            lines.append(f"| {feature} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+            rows.append((feature, *(_cell(ways.get((name, feature))) for name in providers)))
+    return _write_rows(providers, rows)
 
 
-def _cell(ways: set[str]) -> str:
+def _write_others(ways: Ways) -> str:
+    rows = [
+        (
+            provider,
+            *(
+                _cell(ways.get((provider, feature))) if _has(provider, feature) else "no"
+                for feature in OPERATIONS
+            ),
+        )
+        for provider in OTHERS
+    ]
+    return _write_rows(tuple(OPERATIONS), rows)
+
+
+def _write_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [("", *columns), ("---",) * (len(columns) + 1), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _has(provider: str, feature: str) -> bool:
+    """Whether the gateway lets such a provider do it."""
+    kind = provider.removesuffix(" native")
+    native = kind in NATIVE and provider != "cloudflare"
+    voices = NATIVE[kind] if native else compatible_voices(kind)
+    return OPERATIONS[feature] in voices.dialects or (provider, feature) == _DRAWN_IN_CHAT
+
+
+def _cell(ways: set[str] | None) -> str:
     if not ways:
         return "unknown"
     (one, *others) = sorted(ways)
@@ -164,14 +255,14 @@ def _cell(ways: set[str]) -> str:
 
 
 def read_page() -> tuple[str, str]:
-    """Return the table as it stands in the page, and the digest of the recordings it is from."""
+    """Return the tables as they stand in the page, and the digest of the recordings."""
     found = _PLACE.search(PAGE.read_text("utf-8"))
-    assert found, f"{PAGE} has no place for the table"
+    assert found, f"{PAGE} has no place for the tables"
     return found[2], found[1]
 
 
 def write_page(table: str, digest: str) -> None:
-    """Put a table into the page."""
+    """Put the tables into the page."""
     place = f"<!-- table: begin, recordings {digest} -->\n{table}<!-- table: end -->\n"
     page = _PLACE.sub(lambda _: place, PAGE.read_text("utf-8"))
     PAGE.write_text(page, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The test run itself: what must fail does fail, under pytest as under trial."""
+"""The test run itself: what must fail does fail, and what tests have shown is written down."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from textwrap import dedent
 
 from twisted.trial.unittest import SynchronousTestCase
+
+from tests import shown
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -126,3 +128,53 @@ class TestRunTests(SynchronousTestCase):
         )
         self.assertIn("test_made.py::PlainTests::test_method", run.stderr)
         self.assertNotEqual(run.returncode, 0)
+
+
+class ShownTests(SynchronousTestCase):
+    """The tables of providers."""
+
+    def cell(self, seen: set[shown.Shown], row: str, column: str) -> str:
+        """Give one cell of the tables; nothing else may hold both names."""
+        found: list[str] = []
+        columns: list[str] = []
+        for line in shown.write_table(seen).splitlines():
+            cells = [cell.strip() for cell in line.split("|")[1:-1]]
+            columns = cells if cells and not cells[0] else columns
+            if cells and cells[0] == row and column in columns:
+                self.assertEqual(len(cells), len(columns))
+                found.append(cells[columns.index(column)])
+        (one,) = found
+        return one
+
+    def test_ways(self) -> None:
+        """Seen in both ways is a yes, in one of them its name, in none unknown."""
+        seen = {
+            ("groq", "text", shown.PLAIN),
+            ("groq", "text", shown.STREAMED),
+            ("xai", "text", shown.STREAMED),
+            ("xai", "stop", ""),
+        }
+        self.assertEqual(self.cell(seen, "text", "groq"), "yes")
+        self.assertEqual(self.cell(seen, "text", "xai"), "streamed")
+        self.assertEqual(self.cell(seen, "text", "google"), "unknown")
+        self.assertEqual(self.cell(seen, "stop", "xai"), "yes")
+
+    def test_operations(self) -> None:
+        """What the gateway refuses of a provider is a no, whatever was recorded."""
+        seen = {("openai", "responses", shown.PLAIN), ("azure", "responses", shown.PLAIN)}
+        self.assertEqual(self.cell(seen, "openai", "responses"), "plain")
+        self.assertEqual(self.cell(seen, "azure", "responses"), "no")
+        self.assertEqual(self.cell(seen, "openai", "images"), "unknown")
+        self.assertEqual(self.cell(seen, "anthropic", "images"), "no")
+        self.assertEqual(self.cell(seen, "cloudflare", "rerank"), "unknown")
+        self.assertEqual(self.cell(seen, "cloudflare native", "rerank"), "no")
+
+    def test_what_does_not_count(self) -> None:
+        """A provider without a table, and what is refused; a wrong word is a mistake."""
+        shown.show("nobody", "stop")
+        shown.show_passed("cohere", "rerank", shown.PLAIN)
+        shown.show_passed("azure", "responses", shown.PLAIN)
+        self.assertEqual(shown.current, set())
+        for feature, way in (("text", ""), ("stop", shown.PLAIN), ("nonsense", "")):
+            self.assertRaises(AssertionError, shown.show, "openai", feature, way=way)
+        self.assertEqual(shown.current, set())

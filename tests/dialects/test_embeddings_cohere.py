@@ -8,6 +8,7 @@ from aiproxy import errors
 from aiproxy.dialects.embeddings_cohere import CohereEmbeddings
 from aiproxy.wire.json import dumps
 from tests.dialects.test_embeddings import PACKED, VECTOR, EmbeddingsTestCase
+from tests.shown import show
 
 
 class CohereEmbeddingsTests(EmbeddingsTestCase):
@@ -22,6 +23,7 @@ class CohereEmbeddingsTests(EmbeddingsTestCase):
         wanted: dict[str, Any] = {"model": "up", "texts": ["a"], "output_dimension": 5}
         wanted |= {"input_type": "search_document", "embedding_types": ["float"]}
         self.assertEqual(body, {**wanted, "truncate": "END"})
+        show("cohere", "dimensions")
         self.assert_texts_only()
 
     def test_own_fields(self) -> None:

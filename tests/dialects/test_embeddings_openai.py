@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiproxy.dialects.embeddings_openai import OpenAIEmbeddings, openai_embeddings, swap_route
 from aiproxy.dialects.quirks import quirks_of
 from tests.dialects.test_embeddings import PACKED, VECTOR, EmbeddingsTestCase, of
+from tests.shown import show
 
 
 class OpenAIEmbeddingsTests(EmbeddingsTestCase):
@@ -54,6 +55,7 @@ class OpenAIEmbeddingsTests(EmbeddingsTestCase):
         self.assertEqual(wire.dropped, ("user",))
         wanted = {"model": "up", "input": ["a"], "output_dimension": 5, "output_dtype": "int8"}
         self.assertEqual(body, wanted)
+        show("mistral", "dimensions")
         self.assert_texts_only()
 
     def test_bare(self) -> None:

@@ -17,6 +17,7 @@ from aiproxy.dialects.embeddings_gigachat import GigaChatEmbeddings
 from aiproxy.dialects.embeddings_openai import openai_embeddings
 from tests.dialects.recordings import Recording, read_recordings
 from tests.dialects.test_embeddings import read_as_client
+from tests.shown import show
 
 FACE = EmbeddingsFace()
 OWN: dict[str, Dialect] = {
@@ -87,6 +88,8 @@ class RecordingTests(SynchronousTestCase):
             route = wire.route.replace("/embed", "/v1/embed") if "cohere" in model else wire.route
             self.assertTrue(recording.request["url"].endswith(route), recording.name)
             self.assertEqual(wire.dropped, ())
+            if "dimensions" in request:
+                show(recording.provider.replace("gemini", "google"), "dimensions")
             seen += 1
         self.assertGreater(seen, 0)
 
@@ -101,6 +104,7 @@ class RecordingTests(SynchronousTestCase):
             for found, told in zip(self.answer(recording, "base64", tokens), vectors, strict=True):
                 for number, wanted in zip(found, told, strict=True):
                     self.assertAlmostEqual(number, wanted, delta=abs(wanted) * 2**-24)
+            show(recording.provider.replace("gemini", "google"), "embeddings")
             seen += 1
         self.assertGreater(seen, 0)
 

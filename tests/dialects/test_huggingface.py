@@ -13,6 +13,7 @@ from aiproxy.dialects.openai import OpenAIDialect
 from aiproxy.dialects.quirks import quirks_of
 from aiproxy.wire.urls import join_url
 from tests.dialects.recordings import read_recordings
+from tests.shown import show
 
 ROUTER = "https://router.huggingface.co"
 OLD = "https://api-inference.huggingface.co"
@@ -108,6 +109,7 @@ class SchemaTests(SynchronousTestCase):
             for kept in ({"type": "text"}, {"type": "regex", "value": "a+"}):
                 self.assertEqual(self.written(where, kept), kept)
         self.assertEqual(self.written(f"{ROUTER}/v1", named), named)
+        show("huggingface", "JSON mode", "JSON schema")
 
 
 class ErrorTests(SynchronousTestCase):
@@ -125,3 +127,4 @@ class ErrorTests(SynchronousTestCase):
                 self.assertIn(error.message[:20], recording.body.decode())
         self.assertEqual(found.pop(503), (errors.UpstreamFailed, 20.0))
         self.assertEqual(set(found.values()), {(errors.UpstreamRefused, None)})
+        show("huggingface", "errors by status", "retry delay")

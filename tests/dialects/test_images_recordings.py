@@ -13,6 +13,7 @@ from aiproxy.dialects.images_gemini import GeminiImages
 from aiproxy.dialects.images_openai import OpenAIImages
 from aiproxy.dialects.images_openrouter import OpenRouterImages
 from tests.dialects.recordings import Recording, read_recordings
+from tests.shown import show
 
 
 class RecordedTests(SynchronousTestCase):
@@ -42,6 +43,7 @@ class RecordedTests(SynchronousTestCase):
                     GeminiImages().read_reply(recording.body)
                 continue
             self.read(recording, GeminiImages().read_reply(recording.body), images)
+            show("google", "images")
             seen += 1
         self.assertGreater(seen, 0)
 
@@ -62,6 +64,7 @@ class RecordedTests(SynchronousTestCase):
                 image["image_url"]["url"].partition("base64,")[2] for image in message["images"]
             ]
             self.read(recording, OpenRouterImages().read_reply(recording.body), images)
+            show("openrouter", "images")
             seen += 1
         self.assertGreater(seen, 0)
 

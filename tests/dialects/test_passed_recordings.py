@@ -18,6 +18,7 @@ from aiproxy.dialects.raw_face import RawFace
 from aiproxy.dialects.responses_face import ResponsesFace
 from aiproxy.errors import UpstreamError
 from aiproxy.wire.json import dumps
+from tests import shown
 from tests.dialects.passing import Passage
 from tests.dialects.recordings import Recording, read_recordings
 from tests.dialects.streams import bytewise, sore_places, split_at
@@ -123,6 +124,7 @@ class StreamTests(SynchronousTestCase):
             self.assertEqual(passed.error is not None, failed, recording.name)
             if not failed:
                 self.assertTrue(passed.said, recording.name)
+                shown.show_passed(recording.provider, face.operation, shown.STREAMED)
             if not failed and b'"usage":{' in recording.body:
                 prompt, completion = passed.tokens
                 self.assertGreater(prompt, 0, recording.name)
@@ -163,6 +165,7 @@ class AnswerTests(SynchronousTestCase):
                     self.assertGreater(answer["usage"]["completion_tokens"], 0, recording.name)
                 else:
                     self.assertEqual(written, recording.body, recording.name)
+                shown.show_passed(recording.provider, api, shown.PLAIN)
 
     def test_speech(self) -> None:
         """Sound passes at once, at any split."""
@@ -176,6 +179,7 @@ class AnswerTests(SynchronousTestCase):
             cut = Passage(face, [sound[:100]], cut=True)
             self.assertIsInstance(cut.error, UpstreamError)
             self.assertEqual((cut.out, cut.failure, cut.broken), (sound[:100], b"", True))
+            shown.show("openai", "speech")
 
     def test_errors(self) -> None:
         """What comes with an error status, or inside of a 200, is one."""

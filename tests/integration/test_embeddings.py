@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.integration.servers import TOKEN
 from tests.integration.test_whole_ways import JSON, WholeWayTestCase
+from tests.shown import show
 
 CONFIG = """
 providers:
@@ -98,6 +99,10 @@ for name in {names!r}:
             tokens = 0 if name in ("cloudflare", "huggingface") else 5
             told = [f"{name}/one", "list", tokens, [[1.0, 0.1], [3.0, -1.0]]]
             self.assertEqual((name, out[name]), (name, [told, told]))
+            show(
+                {"gemini": "google", "cloudflare": "cloudflare native"}.get(name, name),
+                "embeddings",
+            )
         asked = [json.loads(one.partition(b"\r\n\r\n")[2]) for one in requests if b"/v1/emb" in one]
         self.assertEqual(
             [one.get("encoding_format") for one in asked], ["base64", None, None, None]
@@ -119,6 +124,8 @@ for name in ("openai", "gemini", "cloudflare"):
         self.assertEqual(out, {"openai": None, "gemini": "user", "cloudflare": "dimensions, user"})
         self.assertIn(b'"dimensions":2', requests[0])
         self.assertIn(b'"outputDimensionality":2', requests[1])
+        show("openai", "dimensions")
+        show("google", "dimensions")
 
     async def test_errors(self) -> None:
         """What is wrong is told with the field at fault, in OpenAI's way."""

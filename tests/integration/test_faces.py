@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.integration.servers import TOKEN, Server, ServersTestCase, write_request
+from tests.shown import PLAIN, STREAMED, show
 from tests.transport.upstreams import SocketConnection
 
 Respond = Callable[[str, bytes, bytes], bytes]
@@ -214,6 +215,9 @@ out["group"] = claude.messages.create(**{**ask, "model": "both"}).model
             self.assertNotIn(TOKEN.encode(), head)
         beta = next(head for head in heads if b"anthropic-beta: one-2025,two-2025" in head)
         self.assertTrue(beta.startswith(b"post /v1/messages?beta=true "), beta)
+        show("anthropic", "messages", way=PLAIN)
+        show("anthropic", "messages", way=STREAMED)
+        show("anthropic", "count_tokens")
 
     async def test_errors(self) -> None:
         """Each is of the client's own kind, before a stream and in the middle of one."""
@@ -326,6 +330,8 @@ with raw as response:
         self.assertEqual((last["type"], last["sequence_number"]), ("response.failed", 5))
         self.assertEqual(last["response"]["id"], "resp_1")
         self.assertEqual(last["response"]["error"]["code"], "stream_cut")
+        show("openai", "responses", way=PLAIN)
+        show("openai", "responses", way=STREAMED)
 
 
 class RawTests(FacesTestCase):

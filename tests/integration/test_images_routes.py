@@ -33,6 +33,7 @@ from aiproxy.testing import ScriptedProvider, ScriptedReply
 from aiproxy.transport.client import UpstreamClient
 from aiproxy.wire.json import dumps, loads
 from tests.integration.servers import TOKEN, Connection, ServersTestCase, write_request
+from tests.shown import show
 from tests.transport.upstreams import SocketConnection
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4
@@ -307,6 +308,8 @@ class ImageRouteTests(RoutesTestCase):
             head, body = parts(answer)
             self.assertEqual((answer.status, body == image), (200, True), name)
             self.assertIn(b"content-type: " + str(sniff(image)).encode(), head)
+            show(PROVIDERS[name][0], "images")
+        show("cloudflare native", "images")
 
     async def test_openai_client(self) -> None:
         """OpenAI's own client gets base64, and a URL where it asks for one."""
