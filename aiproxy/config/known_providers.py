@@ -15,6 +15,7 @@ from types import MappingProxyType
 from attrs import frozen
 
 __all__ = [
+    "CHAOS",
     "ENTRY_POINTS",
     "GENERIC_DIALECT",
     "KNOWN_PROVIDERS",
@@ -24,6 +25,8 @@ __all__ = [
     "find_known_provider",
 ]
 
+#: The type for drills: an upstream in this process that misbehaves.
+CHAOS = "chaos"
 #: What a type that is not in the table speaks.
 GENERIC_DIALECT = "openai"
 #: Of types whose adapter comes from elsewhere; what it speaks is its own matter.
@@ -140,7 +143,10 @@ _ROWS = (
 #: Every row by its name, in the order of the table.
 KNOWN_PROVIDERS: Mapping[str, KnownProvider] = MappingProxyType({row.name: row for row in _ROWS})
 
-_BY_SPELLING = {spelling: row for row in _ROWS for spelling in (row.name, *row.aliases)}
+#: In no table of providers, for nobody is there.
+_CHAOS = KnownProvider(CHAOS, None, dialect=PLUGIN_DIALECT, needs_token=False)
+
+_BY_SPELLING = {spelling: row for row in (*_ROWS, _CHAOS) for spelling in (row.name, *row.aliases)}
 
 
 #: Types that were added in this process.

@@ -32,6 +32,7 @@ from aiproxy.dialects.signatures import SignatureMemory
 from aiproxy.errors import ConfigurationError, Problem
 from aiproxy.interfaces import IImageFetcher, IProvider
 from aiproxy.providers.azure import AzureProvider
+from aiproxy.providers.chaos.provider import ChaosProvider
 from aiproxy.providers.demo import DemoProvider
 from aiproxy.providers.gigachat import GigaChatProvider
 from aiproxy.providers.gigachat_credentials import GigaChatCredentials
@@ -101,6 +102,7 @@ class ProviderRegistry:
         self._parts = parts
         self._more = dict(more)
         self._by_type: dict[str, IProvider | None] = {}
+        self._drills: dict[str, ChaosProvider] = {}
         self._by_dialect: dict[str, IProvider] = {
             "demo": DemoProvider(parts.clock),
             "gigachat": GigaChatProvider(
@@ -121,10 +123,15 @@ class ProviderRegistry:
         """
         Return the adapter for a model; ``None`` where this version has none.
 
-        :raises ConfigurationError: the adapter of a package cannot be loaded.
+        :raises ConfigurationError: the adapter of a package cannot be loaded,
+            or a drill's script is none.
         """
         if model.provider in self._more:
             return self._more[model.provider]
+        if model.provider_type == known_providers.CHAOS:
+            if model.name not in self._drills:
+                self._drills[model.name] = ChaosProvider(self._parts.clock, model)
+            return self._drills[model.name]
         if model.speaks_openai or model.dialect == known_providers.PLUGIN_DIALECT:
             provider_type = model.provider_type
             if provider_type not in self._by_type:

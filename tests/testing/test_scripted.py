@@ -1,4 +1,4 @@
-"""Tests of :mod:`aiproxy.testing`."""
+"""Tests of :mod:`aiproxy.testing.scripted`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Fakes made of real parts, for tests of one's own: an upstream that a script plays.
+A provider that a test plays, call by call.
 
 A :class:`ScriptedProvider` stands in a ``Proxy(providers={…})`` in the place of
 a configured provider.  Everything above it is real, and the test decides when

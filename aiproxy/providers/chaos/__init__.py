@@ -1,0 +1,1 @@
+"""An upstream that misbehaves as it is told to, for tests and for drills."""
