@@ -193,7 +193,13 @@ class ModelNotFound(CallerError):
 
 
 class PolicyError(AIProxyError):
-    """We hold the request back."""
+    """
+    We hold the request back.
+
+    ``limit`` is the name of the limit that does, where it is one.
+    """
+
+    limit: str | None = None
 
 
 class ModelUnavailable(PolicyError):

@@ -13,10 +13,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from aiproxy.config.schema import Config
+from aiproxy.config.sections import Breaker
 from aiproxy.dialects.operations import CHAT
 from aiproxy.errors import LimitReached
 from aiproxy.gateway.admission import Entry, Gate
 from aiproxy.gateway.explain import explain
+from aiproxy.policy.breaker import StandingBook
 from aiproxy.policy.limits import LimitBook
 from aiproxy.policy.routing import Situation, find_candidates
 from aiproxy.policy.traffic import Traffic
@@ -87,7 +89,7 @@ class Calls:
     def __init__(self, config: Config, lines: str) -> None:
         self.config = config
         self.clock = Clock()
-        self.gate = Gate(LimitBook(), self.clock, self.clock.seconds)
+        self.gate = Gate(LimitBook(), StandingBook(Breaker()), self.clock, self.clock.seconds)
         self.served: dict[int, str] = {}
         self.expected: dict[int, str] = {}
         for number, line in enumerate(lines.splitlines()):
@@ -100,6 +102,7 @@ class Calls:
     def begin(self, number: int, name: str, caller: str) -> None:
         """Make a call."""
         patience = self.config.server.queue_timeout
+        begun = self.clock.seconds()
         plan = find_candidates(self.config, name, Situation())
         try:
             entered = self.gate.enter(name, plan, caller=caller, tokens=1, patience=patience)
@@ -110,11 +113,13 @@ class Calls:
 
         def note(how: str) -> Callable[[Entry], None]:
             def noted(entry: Entry) -> None:
-                self.served[number] = plan[entry.place].name + how
-                if how:
-                    self.served[number] += f" {self.clock.seconds():g} s"
-                elif entry.lease.delay:
-                    self.served[number] += f" after {entry.lease.delay:g} s"
+                model = plan[entry.place]
+                self.served[number] = model.name
+                sent = self.clock.seconds() + entry.lease.delay
+                if model.model.min_interval:
+                    self.served[number] += f" after {sent - begun:g} s" if sent > begun else ""
+                elif how:
+                    self.served[number] += f"{how} {sent:g} s"
                 entry.leave()
 
             return noted

@@ -16,7 +16,8 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from aiproxy.errors import LimitReached
+from aiproxy.errors import LimitReached, ModelUnavailable, PolicyError
+from aiproxy.policy.breaker import StandingBook
 from aiproxy.policy.limits import Admission, Held, Lease, LimitBook, limit_key
 from aiproxy.policy.pacing import MAX_WAIT
 from aiproxy.policy.routing import Candidate
@@ -25,6 +26,9 @@ __all__ = ["Entry", "Gate"]
 
 #: Calls that may wait at the same time; further ones are refused at once.
 _MOST_WAITING = 10_000
+
+#: What a call that is paced may wait for in any case.
+_PACED = ("min_interval", "queue")
 
 #: What holds a call back where another one has the right to go first.
 _OTHERS_WAIT = Held("queue", None)
@@ -120,14 +124,22 @@ class Gate:
     Admits calls.
 
     :param book: owns the limits' state.
+    :param standings: says who is passed by.
     :param clock: monotonic.
     :param wall: seconds since the epoch, for hours and days.
     :ivar waiting: how many calls wait.
     """
 
-    def __init__(self, book: LimitBook, clock: IReactorTime, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        book: LimitBook,
+        standings: StandingBook,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+    ) -> None:
         self.waiting = 0
         self._book = book
+        self._standings = standings
         self._clock = clock
         self._wall = wall
         self._queue = _Queue()
@@ -151,18 +163,36 @@ class Gate:
         :param patience: seconds that it may wait.
         :raises LimitReached: all are busy, and it may not wait; the Deferred
             fails with it when the patience is over.
+        :raises ModelUnavailable: so it is with those that are passed by.
         """
-        found = self._try(candidates, tokens, patience, self._queue.wanted if patience else ())
+        paced = max((candidate.model.min_interval for candidate in candidates), default=0.0)
+        waits = patience > 0 or paced > 0
+        found = self._try(candidates, tokens, patience, self._queue.wanted if waits else ())
         if isinstance(found, Entry):
             return found
-        if not patience or self.waiting >= _MOST_WAITING:
+        if not patience and paced and found.limit in _PACED:
+            # The turn itself may be as far away as the interval.
+            patience = MAX_WAIT - paced
+            if _soon(found) > patience and found.limit != "queue":
+                patience = 0.0
+        if patience <= 0 or self.waiting >= _MOST_WAITING:
             raise found
         return self._wait(_Waiter(name, caller, candidates, tokens, patience), found)
 
-    def find_hold(self, candidate: Candidate, tokens: int, patience: float = 0.0) -> Held | None:
-        """Say what would hold a call back at a candidate; nothing is taken."""
+    def find_hold(
+        self, candidate: Candidate, tokens: int, patience: float | None = None
+    ) -> Held | None:
+        """
+        Say what would hold a call back at a candidate now; nothing is taken.
+
+        :param patience: seconds that it would wait for its pace; ``None``: for the next turn.
+        """
         now, wall = self._clock.seconds(), self._wall()
-        return self._admission(candidate, now, wall, patience).find_hold(now, wall, tokens)
+        standing = self._standings.find(limit_key(candidate))
+        if standing.when(now):
+            return Held("breaker", standing.when(now))
+        reach = candidate.model.min_interval if patience is None else max(MAX_WAIT, patience)
+        return self._admission(candidate, now, wall, reach).find_hold(now, wall, tokens)
 
     def wake(self) -> None:
         """Something has become free: look who may go, soon."""
@@ -177,7 +207,7 @@ class Gate:
         tokens: int,
         patience: float,
         taken: Collection[tuple[str, ...]],
-    ) -> Entry | LimitReached:
+    ) -> Entry | PolicyError:
         """
         Enter, or say which candidate is free first, and when.
 
@@ -188,25 +218,38 @@ class Gate:
         for place, candidate in enumerate(candidates):
             held = _OTHERS_WAIT
             if not taken or limit_key(candidate) not in taken:
-                admission = self._admission(candidate, now, wall, patience)
-                found = admission.admit(now, wall, tokens)
-                if isinstance(found, Lease):
-                    return Entry(place, admission, found, self)
+                found = self._admit(candidate, now, wall, tokens, patience)
+                if isinstance(found, tuple):
+                    return Entry(place, *found, self)
                 held = found
-            errors.append(_limit_reached(candidate, held))
+            errors.append(_busy_error(candidate, held))
         return min(errors, key=_soon)
 
-    def _refuse(self, waiter: _Waiter) -> LimitReached:
+    def _admit(
+        self, candidate: Candidate, now: float, wall: float, tokens: int, patience: float
+    ) -> tuple[Admission, Lease] | Held:
+        standing = self._standings.find(limit_key(candidate))
+        out = standing.when(now)
+        if out:
+            return Held("breaker", out)
+        # Turns that are further away are given here, to callers in turn.
+        reach = min(candidate.model.min_interval, max(MAX_WAIT, patience))
+        admission = self._admission(candidate, now, wall, reach)
+        found = admission.admit(now, wall, tokens)
+        if isinstance(found, Held):
+            return found
+        standing.admit(now)  # Of one that is out it is the probe.
+        return admission, found
+
+    def _refuse(self, waiter: _Waiter) -> PolicyError:
         """Say what holds a call back now, which is not what did when it came."""
         errors = []
         for candidate in waiter.candidates:
-            held = self.find_hold(candidate, waiter.tokens, waiter.patience)
-            errors.append(_limit_reached(candidate, held or _OTHERS_WAIT))
+            held = self.find_hold(candidate, waiter.tokens)
+            errors.append(_busy_error(candidate, held or _OTHERS_WAIT))
         return min(errors, key=_soon)
 
-    def _admission(
-        self, candidate: Candidate, now: float, wall: float, patience: float
-    ) -> Admission:
+    def _admission(self, candidate: Candidate, now: float, wall: float, reach: float) -> Admission:
         model = candidate.model
         return self._book.find(
             limit_key(candidate),
@@ -214,12 +257,12 @@ class Gate:
             now,
             wall,
             min_interval=model.min_interval,
-            max_wait=max(MAX_WAIT, patience),
+            max_wait=reach,
         )
 
     # --- waiting --------------------------------------------------------------
 
-    def _wait(self, waiter: _Waiter, held: LimitReached) -> Deferred[Entry]:
+    def _wait(self, waiter: _Waiter, held: PolicyError) -> Deferred[Entry]:
         def left(_: object) -> None:
             self._drop(waiter)
             self.wake()  # Who stood behind it may go.
@@ -282,19 +325,26 @@ class Gate:
             self._look_in(max(next_look, 0.001))
 
 
-def _soon(held: LimitReached) -> float:
+def _soon(held: PolicyError) -> float:
     """Seconds until it makes sense to look again; a lease's end looks by itself."""
     return MAX_WAIT if held.retry_after is None else held.retry_after
 
 
-def _limit_reached(candidate: Candidate, held: Held) -> LimitReached:
-    what = {
-        "upstream": "its provider asks for patience",
-        "queue": "others are waiting already",
-    }.get(held.limit, f"its limit {held.limit} is reached")
-    return LimitReached(
-        f"the model {candidate.name} is busy: {what}",
+def _busy_error(candidate: Candidate, held: Held) -> PolicyError:
+    kind: type[PolicyError] = LimitReached
+    what = f"is busy: its limit {held.limit} is reached"
+    if held.limit == "breaker":
+        kind = ModelUnavailable
+        what = "is out: its provider has failed, and is tried again now and then"
+    elif held.limit == "upstream":
+        what = "is busy: its provider asks for patience"
+    elif held.limit == "queue":
+        what = "is busy: others are waiting already"
+    error = kind(
+        f"the model {candidate.name} {what}",
         retry_after=held.delay,
         provider=candidate.model.provider,
         model=candidate.name,
     )
+    error.limit = held.limit
+    return error

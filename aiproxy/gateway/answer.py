@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from attrs import Factory, frozen
-from twisted.internet.defer import CancelledError
-from twisted.internet.interfaces import IConsumer
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IConsumer, IReactorTime
 
 from aiproxy.dialects.face import StreamWriter
+from aiproxy.dialects.raw_face import RawStreamWriter
 from aiproxy.errors import AIProxyError
+from aiproxy.gateway.attempt import Attempt
 from aiproxy.gateway.watch import Watch
 from aiproxy.policy.routing import Candidate
-from aiproxy.providers.call import name_source
-from aiproxy.transport.relay import StreamRelay
+from aiproxy.transport.keep_alive import KeepAlive
 
-__all__ = ["PlainAnswer", "Served", "StreamedAnswer"]
+__all__ = ["Course", "PlainAnswer", "Served", "StreamedAnswer"]
 
 
 @frozen
@@ -41,39 +43,100 @@ class PlainAnswer:
     content_type: str = "application/json"
 
 
+class Course(Protocol):
+    """How a stream goes on; :class:`aiproxy.gateway.exchange.Exchange` is it."""
+
+    clock: IReactorTime
+    watch: Watch
+
+    @property
+    def writer(self) -> StreamWriter:
+        """What writes to the caller."""
+
+    def take_notes(self) -> bytes:
+        """Return what happened since the last time, as comments."""
+
+    def served(self, attempt: Attempt) -> Served:
+        """Note who answers."""
+
+    async def go_on(self, cut: Attempt, error: AIProxyError) -> Attempt:
+        """
+        Let somebody else go on with a stream that was cut.
+
+        :raises AIProxyError: nobody can.
+        """
+
+
 @frozen
 class StreamedAnswer:
     """
-    An answer whose first content is there and whose rest is on its way.
+    An answer that is on its way.
 
     It must be delivered, for it holds an upstream's connection.
 
+    :param served: who answers; ``None``: nobody has yet, and the client should
+        not wait in silence.
+    :param opening: fires when somebody has.
     :param ended: called once, with the error where it was cut.
+    :param keep_alive: the client hears something at least every so many seconds; 0: not so.
     """
 
-    served: Served
-    relay: StreamRelay
-    writer: StreamWriter
-    watch: Watch
+    served: Served | None
+    course: Course
+    opening: Deferred[Attempt]
     ended: Callable[[BaseException | None], None]
+    keep_alive: float = 0.0
+
+    @property
+    def content_type(self) -> str:
+        """Of the stream."""
+        return self.course.writer.content_type
 
     async def deliver(self, client: IConsumer) -> None:
         """
         Write it to the client, whose backpressure goes to the upstream.
 
-        A cut ends in an error event: the status was told long ago.
+        Where a stream is cut another upstream goes on; if none can, it ends
+        in an error event: the status was told long ago.
 
         :raises ClientStalled: the client does not read.
         """
         failure: BaseException | None = None
+        live: KeepAlive | None = None
+        if self.keep_alive:
+            client = live = KeepAlive(client, self.course.clock, self.keep_alive)
+            if self.served is None:
+                live.tell()
         try:
-            await self.watch.wait(self.relay.attach(client))
+            await self._deliver(client)
         except AIProxyError as error:
             failure = error
-            name_source(error, self.served.candidate)
-            client.write(self.writer.fail(error))
+            client.write(self.course.take_notes() + self.course.writer.fail(error))
         except (CancelledError, Exception) as error:
             failure = error
             raise
         finally:
+            if live is not None:
+                live.stop()
             self.ended(failure)
+
+    @property
+    def broken(self) -> bool:
+        """It is not whole, and only an end without its framing can say so."""
+        writer = self.course.writer
+        return isinstance(writer, RawStreamWriter) and writer.broken
+
+    async def _deliver(self, client: IConsumer) -> None:
+        course = self.course
+        attempt = await self.opening
+        if self.served is None:
+            course.served(attempt)
+        while True:
+            notes = course.take_notes()
+            if notes:
+                client.write(notes)
+            try:
+                await course.watch.wait(attempt.relay.attach(client))
+                return
+            except AIProxyError as error:
+                attempt = await course.go_on(attempt, error)

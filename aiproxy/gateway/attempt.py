@@ -1,75 +1,219 @@
-"""The times of one attempt's phases."""
+"""One attempt: one candidate is asked, with its lease, its times and what it has used."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from aiproxy.gateway.watch import Watch
+from aiproxy.dialects.dialect import StreamReader
+from aiproxy.dialects.face import StreamWriter
+from aiproxy.dialects.operations import PASSED
+from aiproxy.dialects.raw_stream import RawStreamReader
+from aiproxy.dialects.shapes import ChatAnswer, ChatRequest, Usage
+from aiproxy.dialects.whole_answer import WholeAnswerReader
+from aiproxy.errors import AIProxyError
+from aiproxy.gateway.continuation import Continuation, Target
+from aiproxy.gateway.passing import PassedRelay
+from aiproxy.gateway.phases import Phases
+from aiproxy.gateway.takeover import Takeover
+from aiproxy.gateway.transcode import StreamTranscoder
+from aiproxy.gateway.turn import CandidateTurn
+from aiproxy.interfaces import IProvider, IReply
 from aiproxy.policy.routing import Candidate
+from aiproxy.providers.call import Call, name_source
+from aiproxy.transport.collect import collect
+from aiproxy.transport.relay import StreamRelay
 
-__all__ = ["Attempt"]
+__all__ = ["Asked", "Attempt", "Pipe", "target_of"]
 
 
+@define
+class Asked:
+    """
+    What is asked for, the same in each attempt.
+
+    :param id: the caller's request's id.
+    :param operation: of :mod:`aiproxy.dialects.operations`.
+    """
+
+    id: str
+    operation: str
+    request: ChatRequest
+    stream: bool
+    max_response_bytes: int
+    max_event_bytes: int
+
+
+@define
+class Pipe:
+    """
+    The caller's side of a stream; whoever takes a stream over, takes this over.
+
+    :param takeover: ``None`` for what cannot be continued.
+    """
+
+    writer: StreamWriter
+    takeover: Takeover | None
+
+
+@define(eq=False)
 class Attempt:
     """
-    One candidate's turn, with the times of its phases.
+    See the module.
 
-    They exist to go on to the next candidate, so the last one has none but the
-    whole call's.
+    :param turn: the right to ask this candidate.
+    :ivar relay: of a stream whose first content is there.
+    :ivar reply: the upstream's, once its headers are there.
+    :ivar usage: as far as the upstream has told.
     """
 
-    def __init__(
-        self, watch: Watch, clock: IReactorTime, candidate: Candidate, *, last: bool
-    ) -> None:
-        self.candidate = candidate
-        self._watch = watch
-        self._clock = clock
-        self._last = last
-        self._timeouts = candidate.model.timeouts
-        self._sent: float | None = None
-        self._headers = self._first_token = 0.0
-        self._whole_due: float | None = None
+    asked: Asked
+    candidate: Candidate
+    provider: IProvider
+    turn: CandidateTurn
+    phases: Phases
+    clock: IReactorTime
+    pipe: Pipe | None = None
+    continuation: Continuation | None = None
+    reply: IReply | None = None
+    relay: StreamRelay = field(init=False)
+    _reader: StreamReader | None = None
+    _usage: Usage | None = None
 
-    def begin_plain(self) -> None:
-        """A whole answer is asked for."""
-        self._whole_due = self._clock.seconds() + self._timeouts.attempt
-        self._bound(
-            min(self._timeouts.connect, self._timeouts.attempt), "the provider was not reached"
+    @property
+    def usage(self) -> Usage | None:
+        """What the upstream has told of its usage so far."""
+        return self._usage if self._reader is None else self._reader.usage
+
+    async def ask_plain(self) -> ChatAnswer:
+        """
+        Ask for a whole answer.
+
+        :raises AIProxyError: there is none.
+        """
+        self.phases.begin_plain()
+        try:
+            reply = await self._start(self.asked.request)
+            limit = self.asked.max_response_bytes
+            body = await self.phases.wait(collect(reply, limit))
+            answer = reply.dialect.read_reply(body)
+        except AIProxyError as error:
+            name_source(error, self.candidate)
+            raise
+        finally:
+            self.phases.stop()
+        self._usage = answer.get("usage")
+        self.turn.answered(streamed=False)
+        return answer
+
+    async def open_stream(self, pipe: Pipe, continuation: Continuation | None = None) -> None:
+        """
+        Ask for a stream, until its first content is there.
+
+        :param continuation: what to ask instead of the caller's request.
+        :raises AIProxyError: there is none.
+        """
+        request = self.asked.request if continuation is None else continuation.request
+        reasoning = self.candidate.model.reasoning or asks_for_thought(self.asked.request)
+        self.continuation = continuation
+        self.phases.begin_stream(reasoning=reasoning)
+        try:
+            reply = await self._start(request)
+            self._relay(reply, pipe, reasoning=reasoning)
+            await self.phases.wait(self.relay.started)
+        except AIProxyError as error:
+            name_source(error, self.candidate)
+            raise
+        finally:
+            self.phases.stop()
+        self.turn.answered(streamed=True)
+
+    def _relay(self, reply: IReply, pipe: Pipe, *, reasoning: bool) -> None:
+        reader = self._reader = self._make_reader(reply)
+        self.pipe = pipe
+        if pipe.takeover is not None:
+            pipe.takeover.begin(target_of(self.candidate), self.continuation)
+        timeouts = self.candidate.model.timeouts
+        transcoder = StreamTranscoder(
+            reader, pipe.writer, timeouts, reasoning=reasoning, takeover=pipe.takeover
+        )
+        if isinstance(reader, RawStreamReader):
+            self.relay = PassedRelay(transcoder, self.clock, reader)
+        else:
+            self.relay = StreamRelay(
+                transcoder, self.clock, keeps_cut=self.continuation is not None
+            )
+        reply.deliver(self.relay)
+
+    def leave(self) -> None:
+        """It is over, however.  Harmless when repeated."""
+        usage = self.usage
+        self.phases.stop()
+        self.turn.leave(None if usage is None else _total(usage))
+
+    def fail(self, error: AIProxyError) -> bool:
+        """
+        It has failed, or its stream was cut.
+
+        :return: whether its candidate is passed by from now on.
+        """
+        self.phases.stop()
+        opened = self.turn.failed(error)
+        used = _total(self.usage or {})
+        # What was cut has used something; what never began has not.
+        self.turn.leave(used or (0 if self.pipe is None else None))
+        return opened
+
+    async def _start(self, request: ChatRequest) -> IReply:
+        call = Call(
+            id=self.asked.id,
+            request=request,
+            candidate=self.candidate,
+            stream=self.asked.stream,
+            connected=self.phases.connected,
+            sent=self.phases.sent,
+            operation=self.asked.operation,
+        )
+        starting: Deferred[Any] = self.provider.start(call)
+        reply: IReply = await self.phases.wait(starting)
+        self.reply = reply
+        self.phases.headers_came()
+        self.turn.learn(reply.headers)
+        return reply
+
+    def _make_reader(self, reply: IReply) -> StreamReader:
+        asked = self.asked
+        if not reply.streamed and asked.operation not in PASSED:
+            return WholeAnswerReader(reply.dialect.read_reply, limit_bytes=asked.max_response_bytes)
+        return reply.dialect.stream_reader(
+            choices=asked.request.get("n") or 1, max_event_bytes=asked.max_event_bytes
         )
 
-    def begin_stream(self, *, reasoning: bool) -> None:
-        """A stream is asked for."""
-        timeouts = self._timeouts
-        self._headers = timeouts.reasoning if reasoning else timeouts.headers
-        self._first_token = timeouts.reasoning if reasoning else timeouts.first_token
-        self._bound(timeouts.connect, "the provider was not reached")
 
-    def connected(self) -> None:
-        """The connection stands."""
-        if self._whole_due is not None:
-            self._bound(
-                self._whole_due - self._clock.seconds(), "the provider's answer did not come"
-            )
-        else:
-            self._bound(self._headers, "the provider did not take the request and answer")
+def target_of(candidate: Candidate) -> Target:
+    """Return what a takeover knows of a candidate."""
+    model = candidate.model
+    return Target(
+        candidate.name,
+        model.provider,
+        model.provider_type,
+        candidate.upstream_model,
+        model.url or model.base_url or "",
+    )
 
-    def sent(self) -> None:
-        """The request's last byte was written."""
-        if self._whole_due is None:
-            self._sent = self._clock.seconds()
-            if self._headers <= self._first_token:
-                self._bound(self._headers, "the provider's headers did not come")
-            else:
-                self._bound(self._first_token, "the provider's first token did not come")
 
-    def headers_came(self) -> None:
-        """The answer begins, whether or not the provider told the phases before."""
-        if self._whole_due is not None:
-            self.connected()
-            return
-        since = self._clock.seconds() if self._sent is None else self._sent
-        left = since + self._first_token - self._clock.seconds()
-        self._bound(left, "the provider's first token did not come")
+def asks_for_thought(request: ChatRequest) -> bool:
+    """Whether a model may think for long before it says a word."""
+    effort = request.get("reasoning_effort")
+    if effort is not None and effort != "none":
+        return True
+    return any(request.get(name) for name in ("reasoning", "thinking", "tools", "functions"))
 
-    def _bound(self, seconds: float, what: str) -> None:
-        self._watch.bound(None if self._last else max(0.0, seconds), what)
+
+def _total(usage: Usage) -> int | None:
+    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    total = sum(count for count in counts if isinstance(count, int))
+    return total or None

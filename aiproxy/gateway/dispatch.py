@@ -6,19 +6,21 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from aiproxy.dialects.operations import CHAT, PASSED
+from aiproxy.dialects.operations import CHAT
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import AIProxyError
 from aiproxy.gateway.answer import PlainAnswer, StreamedAnswer
-from aiproxy.gateway.exchange import ClientCall, Exchange, Shared
+from aiproxy.gateway.exchange import ClientCall, Exchange
 from aiproxy.gateway.explain import explain
 from aiproxy.gateway.passing import keep_able
+from aiproxy.gateway.patience import Unsettled, settled_within
 from aiproxy.gateway.plan import Plan
 from aiproxy.gateway.running import RunningCalls
+from aiproxy.gateway.shared import Shared
 from aiproxy.gateway.usage import CallRecord, UsageLedger
 from aiproxy.policy.estimate import estimate_tokens
 from aiproxy.policy.routing import Situation, configured_name
@@ -50,11 +52,10 @@ class Dispatcher:
         chance: random.Random | None = None,
     ) -> None:
         self.plan = plan
-        self.shared = Shared(clock, wall)
+        self.shared = Shared(clock, wall, random.Random() if chance is None else chance)
         self.running = RunningCalls()
         self.usage = UsageLedger()
         self._report = report
-        self._chance = random.Random() if chance is None else chance
 
     async def answer(self, call: ClientCall) -> PlainAnswer | StreamedAnswer:
         """
@@ -74,23 +75,33 @@ class Dispatcher:
                 call.principal,
                 call.face.operation,
             )
-            if call.face.operation in PASSED:
+            if call.face.operation != CHAT:
                 found = keep_able(self.plan, found, call.face.operation)
             record.model = configured_name(self.plan.config, request["model"])
-            server = self.plan.config.server
-            exchange = Exchange(self.shared, server, call, request, found, record)
+            self.shared.standings.change(self.plan.config.breaker)
+            exchange = Exchange(self.shared, self.plan.config, call, request, found, record)
             self.running.begin(exchange.watch)
         except AIProxyError as error:
             self._finish(record, error)
             raise
+        ended = self._settled(exchange)
         try:
-            answer = await exchange.run(self._settled(exchange), created=int(self.shared.wall()))
+            if not record.stream:
+                answer = await exchange.answer_plain()
+                ended(None)
+                return answer
+            opening = Deferred.fromCoroutine(exchange.open_stream())
+            # Who waits for long has to hear something, and then errors come as events.
+            seconds = self.plan.config.server.keep_alive if call.face.operation == CHAT else 0.0
+            try:
+                attempt = await settled_within(opening, seconds, self.shared.clock)
+            except Unsettled:
+                return StreamedAnswer(None, exchange, opening, ended, seconds)
+            served = exchange.served(attempt)
+            return StreamedAnswer(served, exchange, succeed(attempt), ended, seconds)
         except (CancelledError, Exception) as error:
-            self._settled(exchange)(error)
+            ended(error)
             raise
-        if isinstance(answer, PlainAnswer):
-            self._settled(exchange)(None)
-        return answer
 
     def explain(self, request: ChatRequest, body_bytes: int) -> list[dict[str, Any]]:
         """
@@ -98,7 +109,11 @@ class Dispatcher:
 
         :param body_bytes: the length of its body.
         """
-        situation = Situation(0, body_bytes, self.shared.traffic, self._chance)
+        # As the next request will find it.
+        chance = random.Random()
+        chance.setstate(self.shared.chance.getstate())
+        turn = self.shared.traffic.next_turn(request["model"])
+        situation = Situation(turn, body_bytes, self.shared.traffic, chance)
         return explain(
             self.plan.config,
             self.shared.gate,
@@ -110,7 +125,7 @@ class Dispatcher:
 
     def _situation(self, call: ClientCall, request: ChatRequest) -> Situation:
         turn = self.shared.traffic.turn(request["model"])
-        return Situation(turn, len(call.body), self.shared.traffic, self._chance)
+        return Situation(turn, len(call.body), self.shared.traffic, self.shared.chance)
 
     def _settled(self, exchange: Exchange) -> Callable[[BaseException | None], None]:
         def settled(error: BaseException | None) -> None:

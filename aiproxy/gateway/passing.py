@@ -1,4 +1,4 @@
-"""What is different for a call whose bodies pass through."""
+"""What is different for a call that is no chat, or whose bodies pass through."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
+from aiproxy.dialects.operations import IMAGES, PASSED
 from aiproxy.dialects.raw_stream import RawStreamReader
 from aiproxy.errors import InvalidRequest
 from aiproxy.gateway.plan import Plan
@@ -24,10 +25,11 @@ def keep_able(
     plan: Plan, found: Sequence[tuple[Candidate, IProvider]], operation: str
 ) -> list[tuple[Candidate, IProvider]]:
     """
-    Return of the candidates those whose provider speaks what the client does.
+    Return of the candidates those whose provider does what is asked for.
 
-    An adapter says so by its ``others``, as
-    :class:`aiproxy.providers.http.HTTPProvider` has it.
+    An adapter says what it does beside chat by its ``others``, as
+    :class:`aiproxy.providers.http.HTTPProvider` has it; one that has none gets
+    what can be translated, and nothing that passes through.
 
     :raises InvalidRequest: there is none; it names the configured providers that do.
     """
@@ -38,7 +40,7 @@ def keep_able(
         model.provider
         for model in plan.config.models
         if model.disabled is None
-        and model.kind == "chat"
+        and model.kind == ("image" if operation == IMAGES else "chat")
         and _has(plan.providers.find(model), operation)
     )
     others = f"of those configured these have: {', '.join(names)}" if names else "none here has"
@@ -50,7 +52,8 @@ def keep_able(
 
 
 def _has(provider: IProvider | None, operation: str) -> bool:
-    return operation in getattr(provider, "others", ())
+    others = getattr(provider, "others", None)
+    return operation not in PASSED if others is None else operation in others
 
 
 def passed_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from aiproxy.config.schema import Timeouts
 from aiproxy.dialects.dialect import StreamReader
 from aiproxy.dialects.face import StreamWriter
+from aiproxy.dialects.shapes import ChatChunk
 from aiproxy.errors import AIProxyError
+from aiproxy.gateway.takeover import Takeover
 
 __all__ = ["StreamTranscoder"]
 
@@ -15,16 +17,24 @@ class StreamTranscoder:
     See :class:`aiproxy.transport.relay.Transcoder`.
 
     :param reasoning: the model may think for long before each word.
+    :param takeover: what has to know of each chunk, and may hold some back.
     """
 
     def __init__(
-        self, reader: StreamReader, writer: StreamWriter, timeouts: Timeouts, *, reasoning: bool
+        self,
+        reader: StreamReader,
+        writer: StreamWriter,
+        timeouts: Timeouts,
+        *,
+        reasoning: bool,
+        takeover: Takeover | None = None,
     ) -> None:
         self.started = False
         self.ended = False
         self.error: AIProxyError | None = None
         self._reader = reader
         self._writer = writer
+        self._takeover = takeover
         self._reasoning = reasoning
         self._idle = timeouts.reasoning if reasoning else timeouts.idle
         self._call_idle = timeouts.reasoning
@@ -41,21 +51,43 @@ class StreamTranscoder:
 
     def feed(self, data: bytes) -> bytes:
         """Take some bytes of the upstream's body."""
-        return self._write(self._reader.feed(data))
+        return self._take(self._reader.feed(data))
 
     def close(self) -> bytes:
         """No more bytes come."""
-        return self._write(self._reader.close())
+        return self._take(self._reader.close())
 
-    def _write(self, chunks: list[dict[str, object]]) -> bytes:
-        reader = self._reader
-        write = self._writer.write
-        written = b"".join([write(chunk) for chunk in chunks])
+    def _take(self, chunks: list[ChatChunk]) -> bytes:
+        reader, takeover = self._reader, self._takeover
+        if takeover is not None:
+            chunks = takeover.feed(chunks)
+        written = self._write(chunks)
         if reader.said:
             self.started = True
-        if reader.ended:
-            self.ended = True
-            self.error = reader.error
-            if reader.error is None:
-                written += self._writer.end()
+        if takeover is not None and takeover.failed is not None:
+            self._fail(takeover.failed)
+        elif reader.ended:
+            written += self._end()
         return written
+
+    def _end(self) -> bytes:
+        error = self._reader.error
+        if error is not None:
+            self._fail(error)
+            return b""
+        self.ended = True
+        written = b""
+        if self._takeover is not None:
+            written = self._write(self._takeover.end(self._reader.usage))
+            if self._takeover.failed is not None:
+                self._fail(self._takeover.failed)
+                return written
+        return written + self._writer.end()
+
+    def _write(self, chunks: list[ChatChunk]) -> bytes:
+        write = self._writer.write
+        return b"".join([write(chunk) for chunk in chunks])
+
+    def _fail(self, error: AIProxyError) -> None:
+        self.ended = True
+        self.error = error

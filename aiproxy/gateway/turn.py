@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from aiproxy.errors import AIProxyError, UpstreamError, UpstreamRateLimited
 from aiproxy.gateway.admission import Entry
+from aiproxy.policy.breaker import Standing
 from aiproxy.policy.traffic import Flow
 
 __all__ = ["CandidateTurn"]
@@ -21,11 +22,13 @@ class CandidateTurn:
 
     :param entry: the lease, and whose it is.
     :param flow: what goes on at the candidate.
+    :param standing: how it stands.
     :param patience: seconds that stand for a failure where speeds are compared.
     """
 
     entry: Entry
     flow: Flow
+    standing: Standing
     clock: IReactorTime
     wall: float
     patience: float
@@ -40,20 +43,25 @@ class CandidateTurn:
         """Note what the upstream tells of its limits."""
         self.entry.admission.learned.read_headers(headers, self.clock.seconds(), self.wall)
 
-    def answered(self) -> None:
+    def answered(self, *, streamed: bool) -> None:
         """The first token is here, or the whole answer."""
         now = self.clock.seconds()
-        self.flow.answered(now - self._began, now)
+        self.flow.answered(now - self._began, now, streamed=streamed)
+        self.standing.succeeded()
 
-    def failed(self, error: AIProxyError) -> None:
-        """The attempt has failed: it has used no tokens, and its candidate may want to rest."""
+    def failed(self, error: AIProxyError) -> bool:
+        """
+        The attempt has failed, and its candidate may want to rest.
+
+        :return: whether it is passed by from now on.
+        """
         now = self.clock.seconds()
         if isinstance(error, UpstreamError):
             self.learn(error.rate_limits)
-            self.flow.answered(max(now - self._began, self.patience), now)
+            self.flow.failed(max(now - self._began, self.patience), now)
         if isinstance(error, UpstreamRateLimited):
             self.entry.admission.learned.hold(error.retry_after, now)
-        self.leave(tokens=0)
+        return self.standing.failed(error, now)
 
     def leave(self, tokens: int | None = None) -> None:
         """

@@ -105,6 +105,8 @@ def find_candidates(
     :raises ModelUnavailable: all that could serve it is off.
     """
     entries = find_entries(config, requested, situation, allowed, operation)
+    if not entries and operation == IMAGES and requested == ALL_IMAGES:
+        raise ModelNotFound("there is no model for images", param="model")
     if not entries:
         raise not_found(requested, filter(allowed, offered_names(config)))
     suited = [(model, name) for model, name in entries if _suits(model, operation)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
@@ -39,6 +39,9 @@ _DIALECT = OpenAIDialect()
 @frozen
 class DemoProvider:
     """See the module."""
+
+    #: It does nothing beside chat.
+    others: ClassVar[frozenset[str]] = frozenset()
 
     clock: IReactorTime
 

@@ -67,15 +67,24 @@ class StreamRelay:
 
     :param grace: seconds to wait for the body's end once the transcoder says
         that it is finished.
+    :param keeps_cut: what has come before a cut is to be written in any case.
     :ivar started: fires when there is something for the client.
     :ivar done: fires when all was written to the client.
     """
 
-    def __init__(self, transcoder: Transcoder, clock: IReactorTime, *, grace: float = 2.0) -> None:
+    def __init__(
+        self,
+        transcoder: Transcoder,
+        clock: IReactorTime,
+        *,
+        grace: float = 2.0,
+        keeps_cut: bool = False,
+    ) -> None:
         self.started: Deferred[None] = Deferred(lambda _: self.stop())
         self.done: Deferred[None] = Deferred(lambda _: self.stop())
         self._transcoder = transcoder
         self._grace = grace
+        self._keeps_cut = keeps_cut
         self._deadline = Deadline(clock, self._quiet)
         self._upstream: IPushProducer | None = None
         self._client: IConsumer | None = None
@@ -212,7 +221,7 @@ class StreamRelay:
             self._settle(error)
         elif not self.started.called:
             # Nothing was written: another upstream may still be asked.
-            if error is None:
+            if error is None or (self._keeps_cut and self._transcoder.started):
                 self.started.callback(None)
             else:
                 self.started.errback(error)

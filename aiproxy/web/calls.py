@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import quote
 
 from attrs import frozen
 
 from aiproxy.dialects.face import Face
-from aiproxy.dialects.raw_face import RawFace, RawStreamWriter
+from aiproxy.dialects.raw_face import RawFace
+from aiproxy.errors import InvalidRequest
 from aiproxy.gateway.answer import PlainAnswer, Served
 from aiproxy.gateway.dispatch import ClientCall, Dispatcher
 from aiproxy.web.request import ClientRequest
+from aiproxy.wire.durations import read_duration
 
 __all__ = ["CallRoute", "PassedRoute"]
+
+_NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
 @frozen
@@ -55,19 +62,36 @@ class PassedRoute:
 
 async def _answer(dispatcher: Dispatcher, face: Face, request: ClientRequest) -> None:
     caller = request.principal.key or request.address
-    call = ClientCall(request.id, face, request.principal, request.read_body(), caller)
+    timeout = _read_timeout(request.header("x-aiproxy-timeout"))
+    call = ClientCall(request.id, face, request.principal, request.read_body(), caller, timeout)
     answer = await dispatcher.answer(call)
     headers = _write_headers(answer.served)
     if isinstance(answer, PlainAnswer):
         request.write_body(answer.body, answer.content_type, headers=headers)
         return
-    writer = answer.writer
-    await answer.deliver(request.start_stream(headers, writer.content_type))
-    if isinstance(writer, RawStreamWriter) and writer.broken:
+    await answer.deliver(request.start_stream(headers, answer.content_type))
+    if answer.broken:
         request.abort()
 
 
-def _write_headers(served: Served) -> Mapping[str, str]:
+def _read_timeout(told: str | None) -> float | None:
+    """Read how long a caller is ready to wait: a span such as ``30s``, or seconds."""
+    if told is None:
+        return None
+    try:
+        seconds = read_duration(f"{told}s" if _NUMBER.fullmatch(told) else told)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise InvalidRequest(
+            "the header x-aiproxy-timeout must be a time, such as 30s", code="invalid_timeout"
+        )
+    return seconds
+
+
+def _write_headers(served: Served | None) -> Mapping[str, str]:
+    if served is None:
+        return {}  # Nobody has answered yet.
     return {
         **served.headers,
         "x-aiproxy-model": served.candidate.name,

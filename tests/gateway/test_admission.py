@@ -15,8 +15,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy.config.schema import Limits, Model
+from aiproxy.config.sections import Breaker
 from aiproxy.errors import LimitReached
 from aiproxy.gateway.admission import Entry, Gate
+from aiproxy.policy.breaker import StandingBook
 from aiproxy.policy.limits import LimitBook
 from aiproxy.policy.routing import Candidate
 
@@ -34,7 +36,12 @@ class GateTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.gate = Gate(LimitBook(), self.clock, lambda: 1_700_000_000 + self.clock.seconds())
+        self.gate = Gate(
+            LimitBook(),
+            StandingBook(Breaker()),
+            self.clock,
+            lambda: 1_700_000_000 + self.clock.seconds(),
+        )
         self.order: list[str] = []
 
     def tearDown(self) -> None:
@@ -149,8 +156,27 @@ class EnterTests(GateTestCase):
     def test_pace(self) -> None:
         """A pace is no limit: the lease says how long to wait."""
         paced = candidate("paced", min_interval=2.0)
-        delays = [self.enter(paced).lease.delay for _ in range(3)]
-        self.assertEqual(delays, [0.0, 2.0, 4.0])
+        delays = [self.enter(paced).lease.delay for _ in range(2)]
+        self.assertEqual(delays, [0.0, 2.0])
+
+    def test_paced_in_turn(self) -> None:
+        """Further turns are given when they are near, to callers in turn."""
+        paced = candidate("paced", min_interval=2.0)
+        for _ in range(2):
+            self.enter(paced)
+        first = [self.note(self.wait(paced, caller="a", patience=0), f"a{i}") for i in range(3)]
+        self.note(self.wait(paced, caller="b", patience=0), "b")
+        self.clock.pump([1] * 8)
+        self.assertEqual(self.order, ["a0", "b", "a1", "a2"])
+        self.assertEqual(self.successResultOf(first[2]).lease.delay, 2.0)
+
+    def test_paced_too_far(self) -> None:
+        """A turn that is further away than anybody waits is refused at once."""
+        paced = candidate("paced", min_interval=20.0)
+        for _ in range(2):
+            self.enter(paced)
+        error = self.assertRaises(LimitReached, self.enter, paced)
+        self.assertEqual(error.retry_after, 20.0)
 
 
 class WaitTests(GateTestCase):
@@ -340,7 +366,12 @@ class GateMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.gate = Gate(LimitBook(), self.clock, lambda: 1_700_000_000 + self.clock.seconds())
+        self.gate = Gate(
+            LimitBook(),
+            StandingBook(Breaker()),
+            self.clock,
+            lambda: 1_700_000_000 + self.clock.seconds(),
+        )
         self.a = candidate("a", max_concurrent=2)
         self.b = candidate("b", max_concurrent=1)
         self.plans = {"a": [self.a], "b": [self.b], "ab": [self.a, self.b], "ba": [self.b, self.a]}

@@ -11,7 +11,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy import errors
-from aiproxy.config.schema import Config, Group, Limits, Model, Server, Timeouts
+from aiproxy.config.schema import Config, Group, Limits, Model, Retry, Server, Timeouts
 from aiproxy.config.secret import Secret
 from aiproxy.dialects.openai_face import OpenAIFace
 from aiproxy.gateway.answer import PlainAnswer, StreamedAnswer
@@ -40,6 +40,8 @@ class DispatchTestCase(SynchronousTestCase):
     """A dispatcher over a scripted provider, with models ``a``, ``b`` and their group ``g``."""
 
     models: tuple[Model, ...] = (model("a"), model("b"))
+    #: What retries and takeovers do, has tests of its own.
+    retry = Retry(max_retries=0, takeover=False)
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -53,6 +55,7 @@ class DispatchTestCase(SynchronousTestCase):
         config = Config(
             server=server or Server(),
             models=chosen,
+            retry=self.retry,
             groups={"g": Group(tuple(model.name for model in chosen))},
         )
         registry = ProviderRegistry(

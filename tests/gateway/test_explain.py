@@ -10,10 +10,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy.config.schema import Config, Limits, Model, Server
 from aiproxy.config.secret import Secret
+from aiproxy.config.sections import Breaker
 from aiproxy.dialects.operations import CHAT
 from aiproxy.errors import ModelNotFound
 from aiproxy.gateway.admission import Entry, Gate
 from aiproxy.gateway.explain import explain
+from aiproxy.policy.breaker import StandingBook
 from aiproxy.policy.limits import LimitBook
 from aiproxy.policy.routing import Situation, find_candidates
 
@@ -29,7 +31,7 @@ class ExplainTests(SynchronousTestCase):
         )  # fmt: skip
         other = Model("p/b", "p", "openai", "openai", "b", disabled="it has no token")
         self.config = Config(models=(first, other))
-        self.gate = Gate(LimitBook(), Clock(), lambda: 0.0)
+        self.gate = Gate(LimitBook(), StandingBook(Breaker()), Clock(), lambda: 0.0)
 
     def explain(self, name: str = "p/a") -> list[dict[str, Any]]:
         """Ask for a dry run."""

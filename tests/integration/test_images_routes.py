@@ -18,7 +18,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy import errors
-from aiproxy.config.schema import Config, Model, Server, Timeouts
+from aiproxy.config.schema import Config, Model, Retry, Server, Timeouts
 from aiproxy.dialects.face import Face
 from aiproxy.dialects.images import sniff
 from aiproxy.dialects.images_face import ImagesFace, LegacyImageFace
@@ -72,6 +72,7 @@ class DispatchTests(SynchronousTestCase):
         self.provider = ScriptedProvider(*answers)
         config = Config(
             server=Server(max_response_bytes=limit),
+            retry=Retry(max_retries=0),
             models=(
                 image_model("second", priority=2),
                 image_model("chat", kind="chat"),

@@ -26,6 +26,7 @@ ANSWER = (
     + json.dumps(COMPLETION).encode()
 )
 CONFIG = """
+retry: {{max_retries: 0}}
 providers:
   up: {{base_url: "http://127.0.0.1:{port}/v1", token: sk-up}}
 models:

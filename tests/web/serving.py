@@ -24,6 +24,7 @@ TOKEN = "sk-client"
 NOW = 1893456000.0
 
 CONFIG = """
+    retry: {max_retries: 0, takeover: false}
     providers:
       scripted: {base_url: "https://upstream.example/v1", token: sk-upstream}
     models:

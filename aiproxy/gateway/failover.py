@@ -1,0 +1,259 @@
+"""Asks one candidate after the other until one answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias, TypeVar
+
+from attrs import frozen
+from twisted.internet.task import deferLater
+from twisted.logger import Logger, LogLevel
+
+from aiproxy.config.schema import Config
+from aiproxy.errors import (
+    AIProxyError,
+    LimitReached,
+    ModelUnavailable,
+    OurError,
+    UpstreamAuthFailed,
+    UpstreamError,
+    UpstreamModelNotFound,
+    UpstreamOutOfCredit,
+    UpstreamRefused,
+)
+from aiproxy.gateway.admission import Entry
+from aiproxy.gateway.attempt import Asked, Attempt
+from aiproxy.gateway.entrance import Entrance, Found
+from aiproxy.gateway.phases import Phases
+from aiproxy.gateway.shared import Shared
+from aiproxy.gateway.turn import CandidateTurn
+from aiproxy.gateway.usage import CallRecord
+from aiproxy.gateway.watch import Watch
+from aiproxy.policy.limits import limit_key
+from aiproxy.policy.retry import Again, Next, Stop, decide, final_error, may_try
+from aiproxy.policy.routing import Candidate
+
+__all__ = ["Anew", "Asking", "Failover", "Verdict"]
+
+T = TypeVar("T", covariant=True)
+
+_OURS = (UpstreamAuthFailed, UpstreamModelNotFound, UpstreamOutOfCredit, OurError)
+
+
+@frozen
+class Anew:
+    """The same candidate is asked in another way, which is no repeat."""
+
+
+Verdict: TypeAlias = Again | Anew | Next | Stop
+
+
+class Asking(Protocol[T]):
+    """What each candidate is asked for, one after the other."""
+
+    #: The caller has had something already: those that are busy are waited for.
+    @property
+    def insists(self) -> bool: ...
+
+    def may_ask(self, candidate: Candidate) -> bool:
+        """Whether it makes sense to ask a candidate, again or at all."""
+
+    async def ask(self, attempt: Attempt, left: list[Found]) -> T:
+        """
+        Ask.
+
+        :param left: who else could be asked.
+        :raises AIProxyError: there is no answer.
+        """
+
+    def judge(self, attempt: Attempt, error: AIProxyError) -> Verdict | None:
+        """
+        Decide how to go on after a failure; ``None``: as usual.
+
+        :raises AIProxyError: there is no going on.
+        """
+
+
+class Failover:
+    """
+    See the module.
+
+    :param note: called with what a reader of the stream may be told.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        shared: Shared,
+        config: Config,
+        asked: Asked,
+        entrance: Entrance,
+        watch: Watch,
+        record: CallRecord,
+        note: Callable[[str], None],
+    ) -> None:
+        self._shared = shared
+        self._retry = config.retry
+        self._asked = asked
+        self._entrance = entrance
+        self._watch = watch
+        self._record = record
+        self._note = note
+        #: Repeats so far, by candidate.
+        self._repeats: Counter[tuple[str, ...]] = Counter()
+        #: Those whose leases are not given back.
+        self._open: list[Attempt] = []
+
+    async def run(self, left: list[Found], asking: Asking[T]) -> T:
+        """
+        Ask until one answers.
+
+        :param left: who may be asked, best first; it is used up.
+        :raises AIProxyError: nobody has; for the caller.
+        """
+        failures: list[AIProxyError] = []
+        self._shared.budgets.find(left[0][0].name).requested(self._shared.clock.seconds())
+        while left := [found for found in left if asking.may_ask(found[0])]:
+            try:
+                insists = asking.insists or bool(failures)
+                found, entry = await self._entrance.enter(left, queues=not insists, insists=insists)
+            except (LimitReached, ModelUnavailable) as busy:
+                failures.append(busy)
+                break
+            attempt = self.begin(found, entry, last=not self._entrance.any_free(left))
+            try:
+                return await asking.ask(attempt, left)
+            except AIProxyError as error:
+                if self._watch.over is not None:
+                    if attempt.phases.overdue:
+                        self.failed(attempt, error)
+                    raise
+                self.failed(attempt, error)
+                failures.append(error)
+                verdict = asking.judge(attempt, error) or self._decide(attempt, error, left)
+                left = await self._choose(verdict, found, error, left)
+        raise _exhausted(failures)
+
+    def begin(self, found: Found, entry: Entry, *, last: bool) -> Attempt:
+        """
+        Begin an attempt.
+
+        :param last: nobody else can be asked.
+        """
+        candidate, provider = found
+        shared, timeouts = self._shared, candidate.model.timeouts
+        turn = CandidateTurn(
+            entry,
+            shared.traffic.find(candidate.name),
+            shared.standings.find(limit_key(candidate)),
+            shared.clock,
+            shared.wall(),
+            timeouts.first_token,
+        )
+        phases = Phases(shared.clock, timeouts, last=last)
+        attempt = Attempt(self._asked, candidate, provider, turn, phases, shared.clock)
+        self._open.append(attempt)
+        self._record.attempts += 1
+        return attempt
+
+    def failed(self, attempt: Attempt, error: AIProxyError) -> None:
+        """Note that an attempt has failed, or that its stream was cut."""
+        if attempt not in self._open:
+            return
+        self._open.remove(attempt)
+        candidate = attempt.candidate
+        outcome = "failed" if attempt.reply is None or attempt.usage is None else "cut"
+        self._record.account(candidate.name, candidate.model.provider, outcome, attempt.usage)
+        opened = attempt.fail(error)
+        self._tell(candidate, error)
+        if opened:
+            self._log.warn(
+                "{model} of {provider} is passed by from now on (key {key})",
+                model=candidate.model.name,
+                provider=candidate.model.provider,
+                key=_fingerprint(candidate),
+            )
+
+    def leave(self, attempt: Attempt, outcome: str) -> None:
+        """An attempt is over that has not failed."""
+        if attempt in self._open:
+            self._open.remove(attempt)
+            candidate = attempt.candidate
+            self._record.account(candidate.name, candidate.model.provider, outcome, attempt.usage)
+            attempt.leave()
+
+    def close(self) -> None:
+        """The call is over, however: give back what is held."""
+        for attempt in self._open[:]:
+            self.leave(attempt, "answered")
+
+    def _decide(self, attempt: Attempt, error: AIProxyError, left: list[Found]) -> Verdict:
+        return decide(
+            error,
+            repeats=self._repeats[limit_key(attempt.candidate)],
+            settings=self._retry,
+            others_free=self._entrance.any_free(left),
+            soonest_other=self._entrance.soonest(left),
+            chance=self._shared.chance,
+        )
+
+    async def _choose(
+        self, verdict: Verdict, found: Found, error: AIProxyError, left: list[Found]
+    ) -> list[Found]:
+        """Return who is left after a failure; before a repeat, wait."""
+        candidate = found[0]
+        if isinstance(verdict, Anew):
+            return [found, *left]
+        if isinstance(verdict, Again) and self._take_repeat(candidate):
+            if verdict.delay:
+                self._note(f"again in {verdict.delay:.1f} s")
+                await self._watch.wait(deferLater(self._shared.clock, verdict.delay))
+            return [found, *left]
+        if isinstance(verdict, Stop):
+            return []
+        # Each failure rules some out for good: what is too long stays so.
+        reroutes = self._retry.reroute_refusals
+        return [
+            one
+            for one in left
+            if may_try(one[0].model, error, candidate.model, reroute_refusals=reroutes)
+        ]
+
+    def _take_repeat(self, candidate: Candidate) -> bool:
+        """Take a repeat from the model's budget."""
+        if not self._shared.budgets.find(candidate.name).take(self._shared.clock.seconds()):
+            return False
+        self._repeats[limit_key(candidate)] += 1
+        return True
+
+    def _tell(self, candidate: Candidate, error: AIProxyError) -> None:
+        # A provider's own words may hold the prompt: they are the caller's alone.
+        status = getattr(error, "upstream_status", None)
+        level = LogLevel.error if isinstance(error, _OURS) else LogLevel.warn
+        self._log.emit(
+            level,
+            "{model} of {provider} failed: {error_type} {code} (status {upstream_status},"
+            " key {key}, request {id})",
+            model=candidate.model.name,
+            provider=candidate.model.provider,
+            error_type=type(error).__name__,
+            code=error.code,
+            upstream_status=status,
+            key=_fingerprint(candidate),
+            id=self._asked.id,
+        )
+        told = "" if status is None else f", status {status}"
+        self._note(f"{candidate.name} failed: {error.code}{told}")
+
+
+def _fingerprint(candidate: Candidate) -> str:
+    return candidate.token.fingerprint if candidate.token else "none"
+
+
+def _exhausted(failures: Sequence[AIProxyError]) -> AIProxyError:
+    error = final_error(failures)
+    if isinstance(error, UpstreamError) and not isinstance(error, UpstreamRefused):
+        error.exhausted = True
+    return error

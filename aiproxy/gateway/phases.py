@@ -1,0 +1,118 @@
+"""How long each phase of one attempt may take."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from aiproxy.config.schema import Timeouts
+from aiproxy.errors import UpstreamTimeout
+from aiproxy.transport.deadline import Deadline
+
+__all__ = ["Phases"]
+
+T = TypeVar("T")
+
+
+class Phases:
+    """
+    Ends a wait for an upstream when its phase has taken too long.
+
+    They exist to go on to the next candidate, so the last one has none but the
+    whole call's.
+
+    :param last: nobody else can be asked.
+    """
+
+    def __init__(self, clock: IReactorTime, timeouts: Timeouts, *, last: bool) -> None:
+        self._clock = clock
+        self._timeouts = timeouts
+        self._last = last
+        self._deadline = Deadline(clock, self._expire)
+        self._waiting: Deferred[object] | None = None
+        self._expired: UpstreamTimeout | None = None
+        self._due = float("inf")
+        self._what = ""
+        self._sent: float | None = None
+        self._headers = self._first_token = 0.0
+        self._whole_due: float | None = None
+
+    async def wait(self, deferred: Deferred[T]) -> T:
+        """
+        Wait, within the bounds; whoever cancels us cancels ``deferred``.
+
+        :raises UpstreamTimeout: the phase has taken too long.
+        """
+        self._waiting = deferred  # type: ignore[assignment]
+        try:
+            return await deferred
+        except CancelledError:
+            if self._expired is not None:
+                raise self._expired from None
+            raise
+        finally:
+            self._waiting = None
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the phase takes longer than it should, even if that ends nothing."""
+        return self._clock.seconds() >= self._due
+
+    def begin_plain(self) -> None:
+        """A whole answer is asked for."""
+        self._whole_due = self._clock.seconds() + self._timeouts.attempt
+        self._bound(
+            min(self._timeouts.connect, self._timeouts.attempt), "the provider was not reached"
+        )
+
+    def begin_stream(self, *, reasoning: bool) -> None:
+        """A stream is asked for."""
+        timeouts = self._timeouts
+        self._headers = timeouts.reasoning if reasoning else timeouts.headers
+        self._first_token = timeouts.reasoning if reasoning else timeouts.first_token
+        self._bound(timeouts.connect, "the provider was not reached")
+
+    def connected(self) -> None:
+        """The connection stands."""
+        if self._whole_due is not None:
+            self._bound(
+                self._whole_due - self._clock.seconds(), "the provider's answer did not come"
+            )
+        else:
+            self._bound(self._headers, "the provider did not take the request and answer")
+
+    def sent(self) -> None:
+        """The request's last byte was written."""
+        if self._whole_due is None:
+            self._sent = self._clock.seconds()
+            if self._headers <= self._first_token:
+                self._bound(self._headers, "the provider's headers did not come")
+            else:
+                self._bound(self._first_token, "the provider's first token did not come")
+
+    def headers_came(self) -> None:
+        """The answer begins, whether or not the provider told the phases before."""
+        if self._whole_due is not None:
+            self.connected()
+            return
+        since = self._clock.seconds() if self._sent is None else self._sent
+        left = since + self._first_token - self._clock.seconds()
+        self._bound(left, "the provider's first token did not come")
+
+    def stop(self) -> None:
+        """The phases are over: leave no timer."""
+        self._due = float("inf")
+        self._deadline.cancel()
+
+    def _bound(self, seconds: float, what: str) -> None:
+        self._due = self._clock.seconds() + seconds
+        self._what = f"{what} within {max(0.0, seconds):g} seconds"
+        if not self._last:
+            self._deadline.set(max(0.0, seconds))
+
+    def _expire(self) -> None:
+        self._expired = UpstreamTimeout(self._what)
+        if self._waiting is not None:
+            self._waiting.cancel()
