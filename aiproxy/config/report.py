@@ -26,7 +26,7 @@ class _Later:
     """
     A key that is read and checked, but whose effect arrives in a later version.
 
-    :param key: its path without names and indices, or an environment variable.
+    :param key: its path without names and indices.
     :param present: the value that this version's behavior amounts to.
     """
 
@@ -41,23 +41,7 @@ _LATER = (
     _Later("server.log_format"),
     _Later("server.cors", present=()),
     _Later("server.trusted_proxies", present=()),
-    _Later("server.keep_alive", present=0.0),
-    _Later("server.explain", present=False),
     _Later("models[].stream_upstream", present=False),
-    _Later("groups.NAME.hedge"),
-    _Later("retry.max_retries", present=0),
-    _Later("retry.base_delay"),
-    _Later("retry.max_delay"),
-    _Later("retry.jitter"),
-    _Later("retry.takeover", present=False),
-    _Later("retry.reroute_refusals", present=False),
-    _Later("RETRY_MAX_RETRIES", present=0),
-    _Later("RETRY_BASE_DELAY"),
-    _Later("RETRY_MAX_DELAY"),
-    _Later("RETRY_JITTER"),
-    _Later("breaker.failures"),
-    _Later("breaker.window"),
-    _Later("breaker.probe"),
 )
 _LATER_BY_KEY = {row.key: row for row in _LATER}
 

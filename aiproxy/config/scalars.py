@@ -22,6 +22,8 @@ from aiproxy.wire.urls import origin, read_url
 
 T = TypeVar("T")
 
+_PERCENTILE = re.compile(r"p([1-9][0-9]?)")
+
 
 def type_name(node: Node) -> str:
     """Say what a node is, without showing it."""
@@ -137,6 +139,15 @@ def _duration(node: Scalar) -> float:
     return read_duration(node.value if not isinstance(node.value, str) else node.text)
 
 
+def _lateness(node: Scalar) -> float | str:
+    if isinstance(node.value, str) and _PERCENTILE.fullmatch(node.value):
+        return node.value
+    try:
+        return _positive_duration(node)
+    except ValueError:
+        raise ValueError("must be a time such as 500ms, or a percentile such as p95") from None
+
+
 def _positive_duration(node: Scalar) -> float:
     seconds = _duration(node)
     if seconds == 0:
@@ -244,6 +255,8 @@ weight = ScalarKind("a number above 0", _weight)
 fraction = ScalarKind("a number from 0 to 1", _fraction)
 duration = ScalarKind("a duration", _duration)
 positive_duration = ScalarKind("a duration above 0", _positive_duration)
+#: Seconds, or a percentile of what was seen, as it is written.
+lateness = ScalarKind("a duration above 0, or a percentile such as p95", _lateness)
 seconds = ScalarKind("a number of seconds", _seconds)
 size = ScalarKind("a size", _size)
 positive_size = ScalarKind("a size above 0", _positive_size)

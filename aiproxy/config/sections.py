@@ -212,10 +212,11 @@ class Breaker:
 class Hedge:
     """``groups.NAME.hedge``: a second candidate starts where the first is slow."""
 
-    after: float = field(
+    after: float | str = field(
         metadata=key(
-            scalars.positive_duration,
-            "Start the next candidate when there is no content after this time.",
+            scalars.lateness,
+            "Start the next candidate when there is no content after this time, or after"
+            " what `p95` of the last answers of the first one took.",
             required=True,
         )
     )

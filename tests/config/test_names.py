@@ -69,6 +69,14 @@ class ModelNamesTests(LoadingTestCase):
             self.problems(f"{MODELS}groups: {{g: {{models: [alpha], hedge: {{}}}}}}"),
             ["c.yaml:5: groups.g.hedge.after: is required"],
         )
+        wrong = "c.yaml:5: groups.g.hedge.after: must be a time such as 500ms, or a percentile"
+        for after, expected in (("p95", []), ("p5", []), ("p100", [wrong]), ("0s", [wrong])):
+            text = f"{MODELS}groups: {{g: {{models: [alpha], hedge: {{after: {after}}}}}}}"
+            found = self.problems(text) if expected else []
+            self.assertEqual([problem[: len(wrong)] for problem in found], expected, after)
+            if not expected:
+                hedge = self.config(text).groups["g"].hedge
+                self.assertEqual(hedge and hedge.after, after)
 
     def test_fallbacks(self) -> None:
         """Fallbacks are models, groups or sizes; a cycle is fine."""
