@@ -27,7 +27,7 @@ def keep_able(
     """
     Return of the candidates those whose provider does what is asked for.
 
-    An adapter says what it does beside chat by its ``others``, as
+    An adapter says what it does beside chat by its ``operations``, as
     :class:`aiproxy.providers.http.HTTPProvider` has it; one that has none gets
     what can be translated, and nothing that passes through.
 
@@ -52,8 +52,8 @@ def keep_able(
 
 
 def _has(provider: IProvider | None, operation: str) -> bool:
-    others = getattr(provider, "others", None)
-    return operation not in PASSED if others is None else operation in others
+    operations = getattr(provider, "operations", None)
+    return operation not in PASSED if operations is None else operation in operations
 
 
 def passed_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -41,7 +41,7 @@ class DemoProvider:
     """See the module."""
 
     #: It does nothing beside chat.
-    others: ClassVar[frozenset[str]] = frozenset()
+    operations: ClassVar[frozenset[str]] = frozenset()
 
     clock: IReactorTime
 

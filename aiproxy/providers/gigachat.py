@@ -10,7 +10,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -60,6 +60,11 @@ class GigaChatProvider(HTTPProvider):
     _deletions: set[Deferred[None]] = field(init=False, factory=set)
 
     _log = Logger()
+
+    @property
+    def operations(self) -> Collection[str]:
+        """What it does beside chat; it draws when it is asked to in a chat."""
+        return {*self.others, IMAGES}
 
     async def _ask(self, call: Call, after: Afterwards) -> IReply:
         """Ask; images are drawn by a chat, and are files."""

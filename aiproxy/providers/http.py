@@ -8,7 +8,7 @@ credentials'.  A provider that needs more requests than one for a call
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred, DeferredSemaphore
@@ -112,6 +112,11 @@ class HTTPProvider:
     _without_usage: set[str] = field(init=False, factory=set)
     #: For each credential with ``max_concurrent``: how many calls go on at a time.
     _slots: dict[tuple[str, str], DeferredSemaphore] = field(init=False, factory=dict)
+
+    @property
+    def operations(self) -> Collection[str]:
+        """What the provider does beside chat, of :mod:`aiproxy.dialects.operations`."""
+        return self.others.keys()
 
     def start(self, call: Call) -> Deferred[IReply]:
         """Send the call."""

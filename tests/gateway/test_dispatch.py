@@ -53,7 +53,7 @@ class DispatchTestCase(SynchronousTestCase):
         self.provider = provider
         chosen = models or self.models
         config = Config(
-            server=server or Server(),
+            server=server or Server(keep_alive=0),
             models=chosen,
             retry=self.retry,
             groups={"g": Group(tuple(model.name for model in chosen))},

@@ -14,12 +14,14 @@ from tests.transport.upstreams import SocketConnection
 Respond = Callable[[str, bytes, bytes], bytes]
 
 CONFIG = """
+breaker: {failures: 100}
 providers:
   claude: {type: anthropic, base_url: "http://127.0.0.1:PORT/v1", token: sk-upstream}
   gpt: {type: openai, base_url: "http://127.0.0.1:PORT/v1", token: sk-upstream}
   plain: {base_url: "http://127.0.0.1:PORT/v1", token: sk-upstream}
 models:
   - {name: my-claude, provider: claude, upstream_model: claude-x}
+  - {name: locked, provider: claude, upstream_model: claude-x}
   - {name: my-gpt, provider: gpt, upstream_model: gpt-x}
   - {name: my-plain, provider: plain, upstream_model: plain-x}
   - {name: demo/echo, provider: demo}
@@ -243,8 +245,9 @@ out["group"] = claude.messages.create(**{**ask, "model": "both"}).model
 def ask(text, client=claude, model="my-claude", **more):
     messages = [{"role": "user", "content": text}]
     return client.messages.create(model=model, max_tokens=9, messages=messages, **more)
-for wish in ("400", "401", "429", "529"):
+for wish in ("400", "429", "529"):
     out[wish] = fault(lambda: ask(wish))
+out["401"] = fault(lambda: ask("401", model="locked"))
 for wish in ("cut", "at once"):
     out[wish] = fault(lambda: list(ask(wish, stream=True)))
 stranger = anthropic.Anthropic(base_url=url, api_key="wrong", max_retries=0)

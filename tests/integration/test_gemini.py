@@ -74,6 +74,8 @@ class GeminiTests(ServersTestCase):
         upstream, port = self.upstream(respond)
         self.write(
             f"""
+            retry: {{max_retries: 0}}
+            breaker: {{failures: 100}}
             providers:
               google: {{base_url: "http://127.0.0.1:{port}/v1beta", token: sk-google}}
             models:

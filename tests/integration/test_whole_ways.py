@@ -120,6 +120,7 @@ class OpenRouterTests(WholeWayTestCase):
     """OpenRouter."""
 
     CONFIG = """
+    retry: {max_retries: 0}
     providers:
       openrouter: {base_url: "http://127.0.0.1:PORT/v1", token: sk-or}
     models: [{provider: openrouter, name: up/one}]
