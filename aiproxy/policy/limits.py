@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from attrs import astuple, frozen
@@ -407,8 +408,12 @@ def limit_key(candidate: Candidate) -> tuple[str, str, str]:
     Credentials are told apart by fingerprints, so that it may be stored.
     """
     url = candidate.model.url or candidate.model.base_url or ""
-    shown = without_credentials(url)
+    shown = _shown(url)
     credential = "" if candidate.token is None else candidate.token.fingerprint
     if shown != url:
         credential += Secret(url).fingerprint
     return candidate.name, shown, credential
+
+
+#: The same few are asked for with each attempt.
+_shown = lru_cache(maxsize=1_024)(without_credentials)

@@ -29,6 +29,9 @@ models:
   - {name: huggingface/one, provider: huggingface, upstream_model: BAAI/bge-m3}
   - {name: gigachat/one, provider: gigachat, upstream_model: Embeddings}
   - {name: groq/one, provider: groq, upstream_model: x}
+  - {name: demo/echo, provider: demo}
+groups:
+  both: {models: [demo/echo, groq/one, openai/one]}
 retry: {max_retries: 0}
 """
 #: The whole answer of each provider, and where it is asked.
@@ -143,6 +146,8 @@ out["encoding"] = fails("openai/one", "a", encoding_format="int8")
 out["count"] = fails("openai/one", ["a", "b", "c"])
 out["refused"] = fails("openai/one", "too much")
 out["none"] = fails("groq/one", "a")
+out["demo"] = fails("demo/echo", "a")
+out["group"] = client.embeddings.create(model="both", input=["a", "b"]).model
 out["model"] = fails("nobody/one", "a")
 """,
             respond,
@@ -153,6 +158,8 @@ out["model"] = fails("nobody/one", "a")
         self.assertEqual(out["count"], [502, None, "upstream_error"])
         self.assertEqual(out["refused"], [400, "input", "bad_thing"])
         self.assertEqual(out["none"], [400, "model", "model_not_supported"])
+        self.assertEqual(out["demo"], out["none"])
+        self.assertEqual(out["group"], "openai/one")
         self.assertEqual(out["model"], [404, "model", "model_not_found"])
-        self.assertEqual(len(requests), 2)
+        self.assertEqual(len(requests), 3)
         self.assertNotIn(TOKEN, self.output)
