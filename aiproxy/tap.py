@@ -208,13 +208,14 @@ def log_call(record: CallRecord) -> None:
     first = None if record.first_token is None else record.first_token - record.started
     _log.info(
         "call id={id} key={key} model={model} served_by={served_by} attempts={attempts}"
-        " error={error} stream={stream} ttft_s={ttft} duration_s={duration}"
+        " takeovers={takeovers} error={error} stream={stream} ttft_s={ttft} duration_s={duration}"
         " prompt_tokens={prompt} completion_tokens={completion}",
         id=record.id,
         key=record.key,
         model=record.model or "-",
         served_by=record.served_by or "-",
         attempts=record.attempts,
+        takeovers=record.takeovers,
         error=record.error or "-",
         stream="true" if record.stream else "false",
         ttft="-" if first is None else f"{first:.3f}",

@@ -212,16 +212,18 @@ class LogCallTests(LoadingTestCase):
         """Who asked, who answered, how long it took and what it cost."""
         record = CallRecord("r1", "team", 10.0, "chat", True, "up/m", "up", 2)
         record.first_token, record.ended, record.tokens = 10.25, 12.0, Tokens(3, 4)
+        record.takeovers = 1
         self.assertEqual(
             self.line(record),
-            "call id=r1 key=team model=chat served_by=up/m attempts=2 error=- stream=true"
-            " ttft_s=0.250 duration_s=2.000 prompt_tokens=3 completion_tokens=4",
+            "call id=r1 key=team model=chat served_by=up/m attempts=2 takeovers=1 error=-"
+            " stream=true ttft_s=0.250 duration_s=2.000 prompt_tokens=3 completion_tokens=4",
         )
 
     def test_refused(self) -> None:
         """What there is not is a dash."""
         line = self.line(CallRecord("r1", "team", 10.0, error="model_not_found"))
-        self.assertIn("model=- served_by=- attempts=0 error=model_not_found stream=false", line)
+        self.assertIn("model=- served_by=- attempts=0 takeovers=0 error=model_not_found", line)
+        self.assertIn("stream=false", line)
         self.assertIn("ttft_s=- duration_s=0.000", line)
 
 
