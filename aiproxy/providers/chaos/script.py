@@ -187,6 +187,8 @@ def _read_step(data: object, where: str) -> Step:
         raise ValueError(f"{where}: must be a fault's name, a status or a mapping")
     values = dict(data)
     fault = values.get("fault", "none")
+    if isinstance(fault, str) and fault.isdecimal():
+        fault = int(fault)  # Quoted in YAML.
     if isinstance(fault, int) or str(fault) in ERRORS:
         values.update(fault="error", error=fault)
     elif str(fault) not in FAULTS:

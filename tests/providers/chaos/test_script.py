@@ -15,7 +15,7 @@ class ReadScriptTests(SynchronousTestCase):
 
     def test_forms(self) -> None:
         """A step is a name, a status or a mapping; a list alone is a script."""
-        script = read_script(["cut", 503, "quota", {"fault": 429, "times": 0}, {}])
+        script = read_script(["cut", "503", "quota", {"fault": 429, "times": 0}, {}])
         self.assertEqual(
             script.faults,
             (
