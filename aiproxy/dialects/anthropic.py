@@ -89,10 +89,10 @@ class AnthropicDialect:
         """Anthropic fetches images by itself."""
         return False
 
-    def _note(self, call_id: str, blocks: list[dict[str, Any]]) -> None:
-        self.memory.note(call_id, _THINKING, dumps(blocks).decode())
+    def _note(self, call_id: str, extra: dict[str, Any]) -> None:
+        self.memory.note(call_id, _THINKING, dumps(extra).decode())
 
-    def _recall(self, call_id: str) -> list[dict[str, Any]]:
+    def _recall(self, call_id: str) -> dict[str, Any]:
         noted = self.memory.find(call_id, _THINKING)
-        blocks: list[dict[str, Any]] = [] if noted is None else loads(noted.encode())
-        return blocks
+        extra: dict[str, Any] = {} if noted is None else loads(noted.encode())
+        return extra

@@ -3,7 +3,8 @@ From Anthropic's answers and events to OpenAI's shape.
 
 A message is a list of blocks.  Texts, thoughts and calls are told as they
 come; what has to go back as it was (thoughts with their signature, what ran at
-Anthropic itself) is put together and told once, at the block's end.
+Anthropic itself) is put together and told once, at the block's end.  Lists are
+numbered as OpenAI's are: its client cannot join the pieces of others.
 
 Source: Anthropic API reference, "Messages" and "Streaming messages"; recorded
 traffic.
@@ -12,19 +13,19 @@ traffic.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import define, field
 
-from aiproxy.dialects.shapes import ChatChunk, Usage
+from aiproxy.dialects.anthropic_layout import THOUGHTS, tell_layout
+from aiproxy.dialects.anthropic_usage import write_usage
+from aiproxy.dialects.shapes import ChatChunk
 from aiproxy.errors import AnswerTooLarge
 from aiproxy.wire.json import JSONError, dumps, loads
 
-__all__ = ["THOUGHTS", "AnswerTranslator"]
-
-#: Types of the blocks that hold thoughts.
-THOUGHTS: Final = frozenset({"thinking", "redacted_thinking"})
+__all__ = ["AnswerTranslator"]
 
 #: Anthropic's stop reason -> OpenAI's finish reason; all others are a ``stop``.
 _REASONS: Final = {
@@ -49,6 +50,9 @@ class _Block:
     pieces: dict[str, list[str]] = field(factory=dict)
     #: Its place among the calls, if it is one.
     place: int = 0
+    #: Of a text: its characters, and its citations.
+    length: int = 0
+    cited: int = 0
 
     def whole(self) -> dict[str, Any]:
         """Return it as it would be in a whole answer."""
@@ -71,18 +75,20 @@ class AnswerTranslator:
     Translates one answer, event by event.
 
     :param note: told what was thought before a call: the id of the first call
-        of an answer, and the blocks.
+        of an answer, and what it has under ``extra_content``.
     :param most_held: how many characters may be held back.
     """
 
-    note: Callable[[str, list[dict[str, Any]]], None]
+    note: Callable[[str, dict[str, Any]], None]
     most_held: int = sys.maxsize
     _frame: dict[str, Any] = field(init=False, factory=dict)
     _usage: dict[str, Any] = field(init=False, factory=dict)
     _blocks: dict[Any, _Block] = field(init=False, factory=dict)
     _held: int = field(init=False, default=0)
     _thoughts: list[dict[str, Any]] = field(init=False, factory=list)
-    _calls: int = field(init=False, default=0)
+    _layout: list[dict[str, Any]] = field(init=False, factory=list)
+    #: How many entries of each list were told.
+    _listed: Counter[str] = field(init=False, factory=Counter)
     _first_call: str = field(init=False, default="")
 
     def answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,14 +98,17 @@ class AnswerTranslator:
             if isinstance(block, Mapping):
                 _join(said, self._begin(None, block))
                 _join(said, self._end(None))
-        _join(said, _extra(_others(message)))
-        for call in said.get("tool_calls", ()):
-            del call["index"]
+        last, finish = self._finish(message, _others(message))
+        _join(said, last)
+        kept = _mapping(said.get("extra_content")).get("anthropic", {})
+        for name in self._listed:
+            for entry in {**said, **kept}.get(name, ()):
+                entry.pop("index", None)  # It is for the joining of deltas.
         self._take_frame(message)
-        choice = {"index": 0, "message": said, **self._finish(message)}
+        choice = {"index": 0, "message": said, **finish}
         answer = {**self._frame, "choices": [choice]}
         if self._usage:
-            answer["usage"] = _write_usage(self._usage)
+            answer["usage"] = write_usage(self._usage)
         return answer
 
     def chunk(self, event: Mapping[str, Any]) -> ChatChunk | None:
@@ -117,8 +126,8 @@ class AnswerTranslator:
         elif kind == "message_delta":
             message = _mapping(event.get("delta"))
             self._take_frame(event)
-            others = {**_others(event), **_others(message)}
-            choice.update(delta=_extra(others), **self._finish(message))
+            choice["delta"], finish = self._finish(message, {**_others(event), **_others(message)})
+            choice.update(finish)
         else:
             if kind == "content_block_start":
                 said = self._begin(index, _mapping(event.get("content_block")))
@@ -133,7 +142,7 @@ class AnswerTranslator:
             choice["delta"] = said
         chunk: ChatChunk = {**self._frame, "choices": [choice]}
         if kind == "message_delta" and self._usage:
-            chunk["usage"] = _write_usage(self._usage)
+            chunk["usage"] = write_usage(self._usage)
         return chunk
 
     def _take_frame(self, message: Mapping[str, Any]) -> None:
@@ -144,13 +153,18 @@ class AnswerTranslator:
         usage = _mapping(message.get("usage"))
         self._usage.update((name, value) for name, value in usage.items() if value is not None)
 
-    def _finish(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def _finish(
+        self, message: Mapping[str, Any], others: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the last delta, and why the answer has ended, if it has."""
         reason = message.get("stop_reason")
         if not isinstance(reason, str):
-            return {}
+            return _extra(others), {}
+        layout = tell_layout(self._layout)
         if self._first_call and self._thoughts:
-            self.note(self._first_call, self._thoughts)
-        return {"finish_reason": _REASONS.get(reason, "stop"), "native_finish_reason": reason}
+            self.note(self._first_call, {"thinking_blocks": self._thoughts, "layout": layout})
+        finish = {"finish_reason": _REASONS.get(reason, "stop"), "native_finish_reason": reason}
+        return _extra({**others, "layout": layout}), finish
 
     # --- blocks: each gives a delta -------------------------------------------------------
 
@@ -158,14 +172,16 @@ class AnswerTranslator:
         block = self._blocks[index] = _Block(dict(told))
         kind = told.get("type")
         if kind == "text":
-            said = {"content": told.get("text") or ""}
-            return {**said, **_extra({"citations": told.get("citations")})}
+            text = told.get("text")
+            text = text if isinstance(text, str) else ""
+            block.length = len(text)
+            return {"content": text, **self._cite(block, told.get("citations"))}
         if kind == "thinking":
             return {"reasoning_content": told.get("thinking") or ""}
         if kind != "tool_use":
             return {}
-        block.place = self._calls
-        self._calls += 1
+        block.place = self._listed["tool_calls"]
+        self._listed["tool_calls"] += 1
         self._first_call = self._first_call or str(told.get("id") or "")
         call: dict[str, Any] = {"index": block.place, "id": told.get("id"), "type": "function"}
         call["function"] = {"name": told.get("name"), "arguments": ""}
@@ -182,10 +198,11 @@ class AnswerTranslator:
             if name == "type":
                 continue
             if name == "citation":
-                said = _extra({"citations": [value]})
+                said = self._cite(block, [value])
             elif not isinstance(value, str):
                 block.told[name] = value
             elif name == "text":
+                block.length += len(value)
                 said = {"content": value}
             elif name == "partial_json" and block.told.get("type") == "tool_use":
                 if value:
@@ -206,23 +223,41 @@ class AnswerTranslator:
     def _end(self, index: Any) -> dict[str, Any]:
         block = self._blocks.pop(index, None)
         kind = block.told.get("type") if block is not None else None
-        if block is None or kind is None or kind == "text":
+        if block is None or not isinstance(kind, str):
             return {}
-        if kind == "tool_use":
+        said: dict[str, Any] = {}
+        entry: dict[str, Any] = {"type": kind}
+        if kind == "text":
+            entry["length"] = block.length
+            if block.cited:
+                entry["citations"] = block.cited
+        elif kind == "tool_use":
             told = block.told.get("input")
-            whole = bool(told) and "input" not in block.pieces
-            return (
-                _arguments(block, told if isinstance(told, str) else dumps(told).decode())
-                if whole
-                else {}
-            )
-        held = block.whole()
-        if kind not in THOUGHTS:
-            return _extra({"blocks": [held]})
-        if kind == "thinking" and not held.get("signature"):
-            return {}
-        self._thoughts.append(held)
-        return _extra({"thinking_blocks": [held]})
+            if told and "input" not in block.pieces:
+                whole = told if isinstance(told, str) else dumps(told).decode()
+                said = _arguments(block, whole)
+        else:
+            held = block.whole()
+            if kind == "thinking" and not held.get("signature"):
+                return {}
+            if kind in THOUGHTS:
+                self._thoughts.append(held)
+            said = self._list("thinking_blocks" if kind in THOUGHTS else "blocks", [held])
+        self._layout.append(entry)
+        return said
+
+    def _cite(self, block: _Block, citations: Any) -> dict[str, Any]:
+        listed = citations if isinstance(citations, list) else []
+        entries = [one for one in listed if isinstance(one, Mapping)]
+        block.cited += len(entries)
+        return self._list("citations", entries)
+
+    def _list(self, name: str, entries: list[Any]) -> dict[str, Any]:
+        """Tell further entries of a list, each with its place."""
+        start = self._listed[name]
+        self._listed[name] += len(entries)
+        numbered = [{**entry, "index": place} for place, entry in enumerate(entries, start)]
+        return _extra({name: numbered})
 
 
 def _mapping(told: Any) -> Mapping[str, Any]:
@@ -260,28 +295,3 @@ def _join(said: dict[str, Any], delta: dict[str, Any]) -> None:
             said[name] = known + value
         elif value:
             said[name] = value
-
-
-def _write_usage(told: Mapping[str, Any]) -> Usage:
-    """Write usage: Anthropic's input is what no cache has held or now holds."""
-
-    def count(holder: Mapping[str, Any], name: str) -> int:
-        value = holder.get(name)
-        return value if isinstance(value, int) else 0
-
-    written, read = (count(told, f"cache_{way}_input_tokens") for way in ("creation", "read"))
-    prompt = count(told, "input_tokens") + written + read
-    completion = count(told, "output_tokens")
-    usage: Usage = {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": written},
-    }
-    details = _mapping(told.get("output_tokens_details"))
-    if "thinking_tokens" in details:
-        thoughts = count(details, "thinking_tokens")
-        usage["completion_tokens_details"] = {"reasoning_tokens": thoughts}
-    if told.get("server_tool_use"):
-        usage["server_tool_use"] = told["server_tool_use"]
-    return usage

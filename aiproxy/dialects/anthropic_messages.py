@@ -4,7 +4,7 @@ From OpenAI's messages to Anthropic's.
 Anthropic knows two roles, ``user`` and ``assistant``; neighbors of one role
 are one message, made of blocks.  What tools gave back stands first in a user's
 message, all of a turn together.  What was thought before a call goes back with
-it, as it came; blank texts are refused, and so left out.
+it, as it came and in its place; blank texts are refused, and so left out.
 
 Source: Anthropic API reference, "Messages"; "Tool use" and "Extended thinking".
 """
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from aiproxy.dialects.anthropic_answer import THOUGHTS
+from aiproxy.dialects.anthropic_layout import THOUGHTS, lay_out
 from aiproxy.dialects.anthropic_parts import Block, cannot, is_blank, write_part, wrong
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import InvalidRequest
@@ -38,12 +38,12 @@ class Conversation:
     The conversation, as it is written.
 
     :param recall: finds what was thought before a call, by the id of the first
-        call of a message.
+        call of a message, as it stood under ``extra_content``.
     :ivar system: what stands above the conversation: blocks of text.
     :ivar dropped: what of the messages is not in it.
     """
 
-    recall: Callable[[str], list[Block]]
+    recall: Callable[[str], Mapping[str, Any]]
     messages: list[dict[str, Any]] = field(factory=list)
     system: list[Block] = field(factory=list)
     dropped: set[str] = field(factory=set)
@@ -156,19 +156,33 @@ class Conversation:
     def _answer(self, message: Mapping[str, Any], where: str) -> list[Block]:
         extra = _anthropic(message)
         calls = self._calls(message, where)
-        thoughts = _blocks(extra.get("thinking_blocks"))
+        # LiteLLM's clients have them beside the content.
+        thoughts = _kept(extra, "thinking_blocks") or _kept(message, "thinking_blocks")
         first = message.get("tool_calls")
         if not thoughts and calls and isinstance(first, list):
-            thoughts = self.recall(str(first[0].get("id") or ""))
+            extra = {**extra, **self.recall(str(first[0].get("id") or ""))}
+            thoughts = _kept(extra, "thinking_blocks")
         if not thoughts and (message.get("reasoning_content") or message.get("reasoning")):
             # Another model's, or without their signature: Anthropic takes no such thoughts.
             self.dropped.add("messages[].reasoning_content")
-        said = self._parts(message.get("content"), where)
+        content = message.get("content")
+        said = self._parts(content, where)
         if message.get("refusal"):
             said += self._parts(message["refusal"], where)
         if message.get("audio"):
             self.dropped.add("messages[].audio")
-        return [*thoughts, *_blocks(extra.get("blocks")), *said, *calls]
+        ran = _kept(extra, "blocks")
+        laid_out = None
+        if not message.get("refusal") and (content is None or isinstance(content, str)):
+            laid_out = lay_out(
+                extra.get("layout"),
+                thoughts=thoughts,
+                ran=ran,
+                text=content or "",
+                citations=_kept(extra, "citations"),
+                calls=calls,
+            )
+        return laid_out or [*thoughts, *ran, *said, *calls]
 
     def _calls(self, message: Mapping[str, Any], where: str) -> list[Block]:
         told = message.get("tool_calls")
@@ -235,11 +249,14 @@ def _anthropic(holder: Mapping[str, Any]) -> Mapping[str, Any]:
     return ours if isinstance(ours, Mapping) else {}
 
 
-def _blocks(told: Any) -> list[Block]:
-    """Return the blocks that the caller has kept, copied."""
-    if not isinstance(told, list):
-        return []
-    return [dict(block) for block in told if isinstance(block, Mapping) and block.get("type")]
+def _kept(extra: Mapping[str, Any], name: str) -> list[Block]:
+    """Return the entries of a list that the caller has kept, without their places in it."""
+    told = extra.get(name)
+    return [
+        {name: value for name, value in entry.items() if name != "index"}
+        for entry in (told if isinstance(told, list) else ())
+        if isinstance(entry, Mapping) and isinstance(entry.get("type"), str)
+    ]
 
 
 def _arguments(told: Any) -> dict[str, Any]:

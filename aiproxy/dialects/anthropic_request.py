@@ -56,13 +56,13 @@ class RequestWriter:
     Writes one request.
 
     :param name: the upstream's name of the model.
-    :param recall: finds what was thought before a call, by its id.
+    :param recall: finds what was thought before a call, by its id (see :class:`Conversation`).
     :ivar dropped: what of the request is not in it.
     :ivar names_files: it names a file by its id.
     """
 
     name: str
-    recall: Callable[[str], list[Block]]
+    recall: Callable[[str], Mapping[str, Any]]
     dropped: set[str] = field(init=False, factory=set)
     names_files: bool = field(init=False, default=False)
     _model: ClaudeModel = field(init=False)

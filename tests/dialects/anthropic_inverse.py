@@ -1,5 +1,5 @@
 """
-From a recorded request of Anthropic's back to OpenAI's: as naive as can be, for tests.
+From a request of Anthropic's back to OpenAI's, and from an answer to a request: naive, for tests.
 
 What is written here shares nothing with the dialect, so that both are wrong
 alike only if both were thought wrong alike.
@@ -90,3 +90,18 @@ def _messages(message: dict[str, Any]) -> list[dict[str, Any]]:
     if parts or "tool_calls" in said:
         messages.append({**said, "content": parts or None})
     return messages
+
+
+def sent_back(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return an answer's blocks as Anthropic takes them back: no blanks, no unsigned thoughts."""
+    blocks = []
+    for block in content:
+        copy = {name: value for name, value in block.items() if value is not None}
+        if not copy.get("citations"):
+            copy.pop("citations", None)
+        if copy["type"] == "tool_use" and copy.get("caller") == {"type": "direct"}:
+            del copy["caller"]
+        blank = copy["type"] == "text" and not copy["text"].strip()
+        if not blank and copy.get("signature") != "":
+            blocks.append(copy)
+    return blocks

@@ -7,6 +7,8 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletionChunk
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy import errors
@@ -93,6 +95,15 @@ def finish(reason: str, **usage: Any) -> tuple[str, dict[str, Any]]:
     """Make the event with the stop reason."""
     delta = {"stop_reason": reason, "stop_sequence": None}
     return "message_delta", {"delta": delta, "usage": usage or {"output_tokens": 3}}
+
+
+def client_message(outcome: Outcome) -> dict[str, Any]:
+    """Return the message that OpenAI's own client puts together from a stream."""
+    state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
+    for chunk in outcome.chunks:
+        frame = {"id": "", "object": "chat.completion.chunk", "created": 1, "model": ""}
+        state.handle_chunk(ChatCompletionChunk.model_validate({**frame, **chunk}))
+    return state.current_completion_snapshot.choices[0].message.to_dict()
 
 
 PING: tuple[str, dict[str, Any]] = ("ping", {})
@@ -472,19 +483,7 @@ class ThoughtTests(WritingTestCase):
             ],
             dialect=self.dialect,
         )
-        blocks = [
-            block
-            for delta in outcome.deltas()
-            for block in delta.get("extra_content", {})
-            .get("anthropic", {})
-            .get("thinking_blocks", ())
-        ]
-        return {
-            "role": "assistant",
-            "reasoning_content": outcome.text("reasoning_content"),
-            "tool_calls": outcome.calls(),
-            "extra_content": {"anthropic": {"thinking_blocks": blocks}},
-        }
+        return client_message(outcome)
 
     def test_carried(self) -> None:
         """Thoughts are told with their signatures, and go back before the call as they came."""
@@ -492,7 +491,10 @@ class ThoughtTests(WritingTestCase):
             said = self.answered(stream=stream)
             self.assertEqual(said["reasoning_content"], "hm")
             kept = said["extra_content"]["anthropic"]["thinking_blocks"]
-            self.assertEqual(kept, [THOUGHT, HIDDEN])
+            for place, block in enumerate(kept if stream else ()):
+                self.assertEqual(block["index"], place)  # OpenAI's client joins lists by it.
+            kept = [{**block, "index": 0} for block in kept]
+            self.assertEqual(kept, [{**THOUGHT, "index": 0}, {**HIDDEN, "index": 0}])
             self.dialect = AnthropicDialect()  # One that remembers nothing.
             wire = self.write(HI, said, result("toolu_1"), result("toolu_2"))
             blocks = json.loads(wire.body)["messages"][1]["content"]
@@ -580,7 +582,8 @@ class ThoughtTests(WritingTestCase):
         ]
         cut = {**ran, "input": '{"q'}
         other = {"type": "compaction", "content": "so", "more": {"n": 1}}
-        self.assertEqual(told, [[ran], [found], [cut], [other]])
+        blocks: list[dict[str, Any]] = [ran, found, cut, other]
+        self.assertEqual(told, [[{**one, "index": place}] for place, one in enumerate(blocks)])
         self.assertEqual(outcome.reasons(), ["stop"])
 
     def test_callers(self) -> None:
@@ -948,7 +951,9 @@ class AnswerTests(SynchronousTestCase):
             ("m", "claude-x", "chat.completion"),
         )
         said = answer["choices"][0]["message"]
-        self.assertEqual(said, {"role": "assistant", "content": "ab"})
+        layout = [{"type": "text", "length": 1}] * 2
+        extra = {"extra_content": {"anthropic": {"layout": layout}}}
+        self.assertEqual(said, {"role": "assistant", "content": "ab", **extra})
         outcome = self.outcome(START, begin(0, text("")), go_on(0, "text_delta", text="a"),
                                end(0), finish("end_turn"), STOP)  # fmt: skip
         for chunk in outcome.chunks:
@@ -1002,14 +1007,30 @@ class AnswerTests(SynchronousTestCase):
         told = message(text("a", citations=[cited]), text("b"), text("c", citations=[other]))
         said = self.read(told)["message"]
         self.assertEqual(said["content"], "abc")
-        self.assertEqual(said["extra_content"], {"anthropic": {"citations": [cited, other]}})
+        layout = [{"type": "text", "length": 1, "citations": 1}, {"type": "text", "length": 1}]
+        extra = {"citations": [cited, other], "layout": [*layout, layout[0]]}
+        self.assertEqual(said["extra_content"], {"anthropic": extra})
         outcome = self.outcome(
             START, begin(0, text("", citations=[])), go_on(0, "citations_delta", citation=cited),
             go_on(0, "text_delta", text="a"), end(0), finish("end_turn"), STOP,
         )  # fmt: skip
         extras = [delta["extra_content"] for delta in outcome.deltas() if "extra_content" in delta]
-        self.assertEqual(extras, [{"anthropic": {"citations": [cited]}}])
+        told_once = {"citations": [{**cited, "index": 0}]}
+        self.assertEqual(extras, [{"anthropic": told_once}, {"anthropic": {"layout": layout[:1]}}])
         show("anthropic", "citations and extras", way=PLAIN)
+
+    def test_odd_texts(self) -> None:
+        """A text or citations of another type are nothing."""
+        odd: list[Any] = [5, None, ["x"]]
+        for other in odd:
+            told = message(text("a"), {"type": "text", "text": other, "citations": other})
+            self.assertEqual(self.read(told)["message"]["content"], "a")
+            block = {"type": "text", "text": other, "citations": other}
+            cited = go_on(0, "citations_delta", citation=other)
+            outcome = self.outcome(START, begin(0, block), go_on(0, "text_delta", text="a"),
+                                   cited, end(0), finish("end_turn"), STOP)  # fmt: skip
+            self.assertEqual((outcome.error, outcome.text()), (None, "a"))
+            self.assertEqual([one for one in outcome.deltas() if "extra_content" in one], [])
 
     def test_inputs(self) -> None:
         """A call without input has an empty object, whatever way nothing was written."""

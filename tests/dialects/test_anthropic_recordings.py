@@ -16,9 +16,10 @@ from aiproxy import errors
 from aiproxy.dialects.anthropic import AnthropicDialect
 from aiproxy.dialects.openai_repairs import FINISH_REASONS
 from tests import shown
-from tests.dialects.anthropic_inverse import openai_request
+from tests.dialects.anthropic_inverse import openai_request, sent_back
 from tests.dialects.recordings import Recording, read_recordings
 from tests.dialects.streams import Outcome, find_difference
+from tests.dialects.test_anthropic import client_message
 
 PROVIDERS = ("anthropic", "vertex")
 ROOM = 4 * 1024 * 1024
@@ -91,6 +92,12 @@ class Told:
             ],
             "container": message.get("container"),
         }
+        usual = [one for one in blocks if one["type"] == "thinking"]
+        usual += extra["blocks"] or []
+        usual += [one for one in blocks if one["type"] == "text"][:1]
+        usual += [one for one in blocks if one["type"] == "tool_use"]
+        if usual != blocks or extra["citations"]:
+            extra["layout"] = [self.place(one) for one in blocks]
         self.extra = {name: value for name, value in extra.items() if value}
         self.reason = message["stop_reason"]
         usage = message["usage"]
@@ -99,6 +106,16 @@ class Told:
         self.prompt = usage["input_tokens"] + self.cached + self.written
         self.completion = usage["output_tokens"]
         self.thoughts = usage.get("output_tokens_details", {}).get("thinking_tokens")
+
+    @staticmethod
+    def place(block: dict[str, Any]) -> dict[str, Any]:
+        """Say what of a block stands here."""
+        place = {"type": block["type"]}
+        if block["type"] == "text":
+            place["length"] = len(block["text"])
+            if block.get("citations"):
+                place["citations"] = len(block["citations"])
+        return place
 
     @property
     def finish(self) -> str:
@@ -113,6 +130,17 @@ def join_extra(deltas: list[dict[str, Any]]) -> dict[str, Any]:
     for delta in deltas:
         for name, value in delta.get("extra_content", {}).get("anthropic", {}).items():
             joined[name] = joined.get(name, []) + value if isinstance(value, list) else value
+    return joined
+
+
+def join_deltas(deltas: list[dict[str, Any]]) -> dict[str, Any]:
+    """Put them together; take away the places, which OpenAI's client wants in lists."""
+    joined = join_extra(deltas)
+    for name, value in joined.items():
+        if isinstance(value, list) and name != "layout":
+            joined[name] = [{**one} for one in value]
+            places = [one.pop("index") for one in joined[name]]
+            assert places == list(range(len(value))), name
     return joined
 
 
@@ -158,7 +186,7 @@ class AnswerTests(SynchronousTestCase):
             assert usage is not None
             told = Told(put_together(read_events(recording)))
             self.check(recording, told, message, outcome.calls(), reason, usage)
-            extra = join_extra(deltas)
+            extra = join_deltas(deltas)
             self.assertEqual(extra, told.extra, recording.name)
             self.assertEqual(outcome.chunks[-1]["usage"], usage, recording.name)
             whole = {**message, "tool_calls": outcome.calls(), "extra_content": extra}
@@ -208,9 +236,32 @@ class AnswerTests(SynchronousTestCase):
             message = answer["choices"][0]["message"]
             outcome = self.outcome([recording.body])
             self.assertEqual(message["content"] or "", outcome.text(), recording.name)
-            self.assertEqual(join_extra([message]), join_extra(outcome.deltas()), recording.name)
+            self.assertEqual(join_extra([message]), join_deltas(outcome.deltas()), recording.name)
             self.assertEqual(answer["usage"], outcome.usage, recording.name)
         self.assertGreater(seen, 8)
+
+    def test_sent_back(self) -> None:
+        """What a client sends back reaches Anthropic as it came from there, plain or streamed."""
+        seen = 0
+        for recording in recordings():
+            if recording.status != 200 or (is_stream(recording) and is_broken(recording)):
+                continue
+            seen += 1
+            if is_stream(recording):
+                content = put_together(read_events(recording))["content"]
+                said = client_message(self.outcome([recording.body]))
+            else:
+                content = json.loads(recording.body)["content"]
+                answer = AnthropicDialect().read_reply(recording.body)
+                said = answer["choices"][0]["message"]
+            calls = [one["id"] for one in content if one["type"] == "tool_use"]
+            results = [{"role": "tool", "tool_call_id": one, "content": "r"} for one in calls]
+            asked = {"role": "user", "content": "?"}
+            request = {"messages": [asked, said, *results, asked]}
+            wire = AnthropicDialect().write_request(request, model="claude-x", stream=False)
+            body = json.loads(wire.body)
+            self.assertEqual(body["messages"][1]["content"], sent_back(content), recording.name)
+        self.assertGreater(seen, 15)
 
     def test_every_split(self) -> None:
         """No split of the bytes changes a chunk."""
