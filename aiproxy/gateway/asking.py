@@ -13,12 +13,11 @@ from aiproxy.dialects.shapes import ChatAnswer
 from aiproxy.errors import AIProxyError, UpstreamRefused
 from aiproxy.gateway.attempt import Attempt, Pipe, target_of
 from aiproxy.gateway.entrance import Entrance, Found
-from aiproxy.gateway.failover import Anew, Failover, Verdict
+from aiproxy.gateway.failover import Anew, Failover, Others, Verdict
 from aiproxy.gateway.hedge import HedgeBudget, hedge_delay, race
 from aiproxy.gateway.shared import Shared
 from aiproxy.gateway.takeover import GiveUp, Takeover
 from aiproxy.gateway.watch import Watch
-from aiproxy.policy.retry import Next
 from aiproxy.policy.routing import Candidate
 
 __all__ = ["AskPlain", "GoOn", "OpenStream"]
@@ -144,8 +143,8 @@ class GoOn:
             return Anew()
         if attempt.pipe is None:
             # What is refused now is what we have made of the request.
-            return Next() if isinstance(error, UpstreamRefused) else None
+            return Others() if isinstance(error, UpstreamRefused) else None
         step = self.takeover.cut(error, attempt.usage)
         if isinstance(step, GiveUp):
             raise step.error
-        return Next()
+        return Others()

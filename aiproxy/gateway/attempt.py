@@ -88,6 +88,11 @@ class Attempt:
         """What the upstream has told of its usage so far."""
         return self._usage if self._reader is None else self._reader.usage
 
+    @property
+    def said(self) -> bool:
+        """Whether it has said something, of a stream."""
+        return self._reader is not None and self._reader.said
+
     async def ask_plain(self) -> ChatAnswer:
         """
         Ask for a whole answer.

@@ -34,7 +34,7 @@ from aiproxy.policy.limits import limit_key
 from aiproxy.policy.retry import Again, Next, Stop, decide, final_error, may_try
 from aiproxy.policy.routing import Candidate
 
-__all__ = ["Anew", "Asking", "Failover", "Verdict"]
+__all__ = ["Anew", "Asking", "Failover", "Others", "Verdict"]
 
 T = TypeVar("T", covariant=True)
 
@@ -46,7 +46,12 @@ class Anew:
     """The same candidate is asked in another way, which is no repeat."""
 
 
-Verdict: TypeAlias = Again | Anew | Next | Stop
+@frozen
+class Others:
+    """Everybody else that is left: what was refused was not the caller's request."""
+
+
+Verdict: TypeAlias = Again | Anew | Next | Others | Stop
 
 
 class Asking(Protocol[T]):
@@ -164,7 +169,7 @@ class Failover:
             return
         self._open.remove(attempt)
         candidate = attempt.candidate
-        outcome = "failed" if attempt.reply is None or attempt.usage is None else "cut"
+        outcome = "cut" if attempt.said else "failed"
         self._record.account(candidate.name, candidate.model.provider, outcome, attempt.usage)
         opened = attempt.fail(error)
         self._tell(candidate, error)
@@ -211,6 +216,8 @@ class Failover:
                 self._note(f"again in {verdict.delay:.1f} s")
                 await self._watch.wait(deferLater(self._shared.clock, verdict.delay))
             return [found, *left]
+        if isinstance(verdict, Others):
+            return left
         if isinstance(verdict, Stop):
             return []
         # Each failure rules some out for good: what is too long stays so.
