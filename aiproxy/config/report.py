@@ -41,7 +41,6 @@ _LATER = (
     _Later("server.log_format"),
     _Later("server.cors", present=()),
     _Later("server.trusted_proxies", present=()),
-    _Later("models[].stream_upstream", present=False),
 )
 _LATER_BY_KEY = {row.key: row for row in _LATER}
 

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from aiproxy.dialects.dialect import StreamReader
 from aiproxy.dialects.face import StreamWriter
-from aiproxy.dialects.operations import PASSED
+from aiproxy.dialects.operations import CHAT, PASSED
 from aiproxy.dialects.raw_stream import RawStreamReader
 from aiproxy.dialects.shapes import ChatAnswer, ChatRequest, Usage
 from aiproxy.dialects.whole_answer import WholeAnswerReader
@@ -19,7 +19,7 @@ from aiproxy.gateway.continuation import Continuation, Target
 from aiproxy.gateway.passing import PassedRelay
 from aiproxy.gateway.phases import Phases
 from aiproxy.gateway.takeover import Takeover
-from aiproxy.gateway.transcode import StreamTranscoder
+from aiproxy.gateway.transcode import FoldingTranscoder, StreamTranscoder
 from aiproxy.gateway.turn import CandidateTurn
 from aiproxy.interfaces import IProvider, IReply
 from aiproxy.policy.routing import Candidate
@@ -42,7 +42,6 @@ class Asked:
     id: str
     operation: str
     request: ChatRequest
-    stream: bool
     max_response_bytes: int
     max_event_bytes: int
 
@@ -99,12 +98,9 @@ class Attempt:
 
         :raises AIProxyError: there is none.
         """
-        self.phases.begin_plain()
+        folds = self.candidate.model.stream_upstream and self.asked.operation == CHAT
         try:
-            reply = await self._start(self.asked.request)
-            limit = self.asked.max_response_bytes
-            body = await self.phases.wait(collect(reply, limit))
-            answer = reply.dialect.read_reply(body)
+            answer = await (self._fold() if folds else self._collect())
         except AIProxyError as error:
             name_source(error, self.candidate)
             raise
@@ -113,6 +109,29 @@ class Attempt:
         self._usage = answer.get("usage")
         self.turn.answered(streamed=False)
         return answer
+
+    async def _collect(self) -> ChatAnswer:
+        """Ask for a whole answer, and wait for all of it."""
+        self.phases.begin_plain()
+        reply = await self._start(self.asked.request, stream=False)
+        body = await self.phases.wait(collect(reply, self.asked.max_response_bytes))
+        return reply.dialect.read_reply(body)
+
+    async def _fold(self) -> ChatAnswer:
+        """Ask for a stream, whose life can be watched, and fold it."""
+        timeouts = self.candidate.model.timeouts
+        reasoning = self.candidate.model.reasoning or asks_for_thought(self.asked.request)
+        self.phases.begin_stream(reasoning=reasoning)
+        reply = await self._start(self.asked.request, stream=True)
+        reader = self._make_reader(reply)
+        folding = FoldingTranscoder(
+            reader, timeouts, self.phases, limit_bytes=self.asked.max_response_bytes,
+            reasoning=reasoning,
+        )  # fmt: skip
+        relay = StreamRelay(folding, self.clock)
+        reply.deliver(relay)
+        await self.phases.wait(relay.started)
+        return folding.answer()
 
     async def open_stream(self, pipe: Pipe, continuation: Continuation | None = None) -> None:
         """
@@ -126,7 +145,7 @@ class Attempt:
         self.continuation = continuation
         self.phases.begin_stream(reasoning=reasoning)
         try:
-            reply = await self._start(request)
+            reply = await self._start(request, stream=True)
             self._relay(reply, pipe, reasoning=reasoning)
             await self.phases.wait(self.relay.started)
         except AIProxyError as error:
@@ -172,12 +191,12 @@ class Attempt:
         self.turn.leave(used or (0 if self.pipe is None else None))
         return opened
 
-    async def _start(self, request: ChatRequest) -> IReply:
+    async def _start(self, request: ChatRequest, *, stream: bool) -> IReply:
         call = Call(
             id=self.asked.id,
             request=request,
             candidate=self.candidate,
-            stream=self.asked.stream,
+            stream=stream,
             connected=self.phases.connected,
             sent=self.phases.sent,
             operation=self.asked.operation,

@@ -98,7 +98,6 @@ class Exchange:
             call.id,
             call.face.operation,
             request,
-            record.stream,
             server.max_response_bytes,
             server.max_event_bytes,
         )

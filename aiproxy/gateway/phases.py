@@ -101,6 +101,14 @@ class Phases:
         left = since + self._first_token - self._clock.seconds()
         self._bound(left, "the provider's first token did not come")
 
+    def heard(self, idle: float) -> None:
+        """
+        Something came of a stream that nobody is given yet.
+
+        :param idle: seconds until something more has to come.
+        """
+        self._bound(idle, "the provider's stream did not go on")
+
     def stop(self) -> None:
         """The phases are over: leave no timer."""
         self._due = float("inf")

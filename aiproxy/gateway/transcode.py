@@ -1,15 +1,17 @@
-"""Between the two: a provider's stream in, the client's stream out."""
+"""Between the two: a provider's stream in, the client's stream or answer out."""
 
 from __future__ import annotations
 
 from aiproxy.config.schema import Timeouts
 from aiproxy.dialects.dialect import StreamReader
 from aiproxy.dialects.face import StreamWriter
-from aiproxy.dialects.shapes import ChatChunk
-from aiproxy.errors import AIProxyError
+from aiproxy.dialects.fold import ChatFold
+from aiproxy.dialects.shapes import ChatAnswer, ChatChunk
+from aiproxy.errors import AIProxyError, AnswerTooLarge
+from aiproxy.gateway.phases import Phases
 from aiproxy.gateway.takeover import Takeover
 
-__all__ = ["StreamTranscoder"]
+__all__ = ["FoldingTranscoder", "StreamTranscoder"]
 
 
 class StreamTranscoder:
@@ -91,3 +93,65 @@ class StreamTranscoder:
     def _fail(self, error: AIProxyError) -> None:
         self.ended = True
         self.error = error
+
+
+class FoldingTranscoder:
+    """
+    Folds a stream into one answer; see :class:`aiproxy.transport.relay.Transcoder`.
+
+    It gives nothing before its end, so that any failure may go elsewhere.
+
+    :param phases: hears of each sign of life.
+    :param limit_bytes: of the stream.
+    """
+
+    #: Nobody is told anything before the end.
+    started = False
+
+    def __init__(
+        self,
+        reader: StreamReader,
+        timeouts: Timeouts,
+        phases: Phases,
+        *,
+        limit_bytes: int,
+        reasoning: bool,
+    ) -> None:
+        self.ended = False
+        self.error: AIProxyError | None = None
+        self.patience: float | None = None
+        self._reader = reader
+        self._phases = phases
+        self._idle = timeouts.reasoning if reasoning else timeouts.idle
+        self._call_idle = timeouts.reasoning
+        self._left = limit_bytes
+        self._fold = ChatFold()
+
+    @property
+    def finished(self) -> bool:
+        """Every choice has its finish reason."""
+        return self._reader.finished
+
+    def feed(self, data: bytes) -> bytes:
+        """Take some bytes of the upstream's body."""
+        self._left -= len(data)
+        if self._left < 0:
+            self.ended, self.error = True, AnswerTooLarge("the upstream's answer is too long")
+            return b""
+        return self._take(self._reader.feed(data))
+
+    def close(self) -> bytes:
+        """No more bytes come."""
+        return self._take(self._reader.close())
+
+    def answer(self) -> ChatAnswer:
+        """Return the answer, once it is whole."""
+        return self._fold.answer(self._reader.usage)
+
+    def _take(self, chunks: list[ChatChunk]) -> bytes:
+        for chunk in chunks:
+            self._fold.add(chunk)
+        if self._reader.said:
+            self._phases.heard(self._call_idle if self._reader.tool_call_open else self._idle)
+        self.ended, self.error = self._reader.ended, self._reader.error
+        return b""

@@ -67,7 +67,6 @@ class WithoutEffectTests(LoadingTestCase):
             [
                 "c.yaml:2: server.http: has no effect in this version",
                 "c.yaml:3: server.cors: has no effect in this version",
-                "c.yaml:10: models[0].stream_upstream: has no effect in this version",
             ],
         )
 

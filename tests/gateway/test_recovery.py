@@ -149,6 +149,60 @@ class RepeatTests(RecoveryTestCase):
         self.assertEqual(self.plain(self.chat()).served.candidate.name, "b")
 
 
+class FoldTests(RecoveryTestCase):
+    """Plain answers that are asked for as streams."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.use(ScriptedProvider(), model("a", stream_upstream=True), model("b"))
+
+    def test_whole(self) -> None:
+        """The stream is folded; an event whenever it likes, as long as it is not silent."""
+        asked = self.chat()
+        self.assertTrue(self.provider.calls[0].call.stream)
+        reply = self.provider.calls[0].answer()
+        *words, finish, end = chat_stream("Hel", "lo", " there")
+        for piece in words:
+            reply.send(piece)
+            self.clock.advance(4)
+            self.assertNoResult(asked)
+        reply.send(finish, end)
+        reply.finish()
+        answer = self.plain(asked)
+        told = json.loads(answer.body)
+        self.assertEqual(told["choices"][0]["message"]["content"], "Hello there")
+        self.assertEqual((told["object"], told["usage"]["total_tokens"]), ("chat.completion", 2))
+        self.assert_over(1, None)
+
+    def test_cut(self) -> None:
+        """A cut goes to the next, for nobody has had anything."""
+        asked = self.chat()
+        reply = self.provider.calls[0].answer()
+        reply.send(chat_stream("Hel")[0])
+        reply.cut()
+        self.assertFalse(self.provider.calls[1].call.stream)
+        self.provider.calls[1].answer(whole("Hi"))
+        self.assertEqual(self.plain(asked).served.candidate.name, "b")
+
+    def test_silence(self) -> None:
+        """Silence within it is found out long before the whole answer is due."""
+        asked = self.chat()
+        self.provider.calls[0].answer().send(chat_stream("Hel")[0])
+        self.clock.advance(14)
+        self.assertEqual(len(self.provider.calls), 1)
+        self.clock.advance(1)
+        self.provider.calls[1].answer(whole("Hi"))
+        self.assertEqual(self.plain(asked).served.candidate.name, "b")
+
+    def test_too_long(self) -> None:
+        """It is bounded like any plain answer."""
+        server = Server(max_response_bytes=50)
+        self.use(ScriptedProvider(), model("a", stream_upstream=True), server=server)
+        asked = self.chat()
+        self.provider.calls[0].answer().send(*chat_stream("Hel", "lo"))
+        self.failureResultOf(asked, errors.AnswerTooLarge)
+
+
 class BreakerTests(RecoveryTestCase):
     """Who goes on failing is passed by."""
 
