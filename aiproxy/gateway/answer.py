@@ -104,7 +104,8 @@ class StreamedAnswer:
         failure: BaseException | None = None
         live: KeepAlive | None = None
         if self.keep_alive:
-            client = live = KeepAlive(client, self.course.clock, self.keep_alive)
+            course = self.course
+            client = live = KeepAlive(client, course.clock, self.keep_alive, course.take_notes)
             if self.served is None:
                 live.tell()
         try:

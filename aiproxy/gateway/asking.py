@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
@@ -20,7 +21,10 @@ from aiproxy.gateway.takeover import GiveUp, Takeover
 from aiproxy.gateway.watch import Watch
 from aiproxy.policy.routing import Candidate
 
-__all__ = ["AskPlain", "GoOn", "OpenStream"]
+__all__ = ["AskPlain", "GoOn", "OpenStream", "Tell"]
+
+#: Called with an attempt and with what becomes of it.
+Tell: TypeAlias = Callable[[Attempt, str], None]
 
 
 @frozen
@@ -57,6 +61,7 @@ class OpenStream:
     :param make_pipe: makes the caller's side of a stream that begins with a candidate.
     :param hedge: when a second one is asked, if at all.
     :param group: whose hedges are counted together.
+    :param tell: tells a reader of the stream what becomes of an attempt.
     """
 
     watch: Watch
@@ -66,6 +71,7 @@ class OpenStream:
     make_pipe: Callable[[Candidate], Pipe]
     hedge: Hedge | None
     group: str
+    tell: Tell
     insists: bool = False
 
     def may_ask(self, candidate: Candidate) -> bool:
@@ -74,25 +80,30 @@ class OpenStream:
 
     async def ask(self, attempt: Attempt, left: list[Found]) -> Attempt:
         """Ask one; where its first token is late, ask the next one too."""
+        self.tell(attempt, "is asked")
         opening = Deferred.fromCoroutine(self._open(attempt))
         hedge, clock = self.hedge, self.shared.clock
         if hedge is None or not left:
             return await self.watch.wait(opening)
-        flow = self.shared.traffic.look(attempt.candidate.name)
+        flow = self.shared.traffic.find(attempt.candidate.name)
         delay = hedge_delay(hedge.after, flow)
         if delay is None:
             return await self.watch.wait(opening)
         budget = self.shared.hedges.setdefault(self.group, HedgeBudget())
-        most = hedge.budget_per_minute
+        began, most, begun = clock.seconds(), hedge.budget_per_minute, [attempt]
 
         def second() -> Deferred[Attempt] | None:
-            if not budget.take(most, clock.seconds()):
+            if not self.entrance.any_free(left) or not budget.take(most, clock.seconds()):
                 return None
-            return Deferred.fromCoroutine(self._open_second(left))
+            return Deferred.fromCoroutine(self._open_second(left, begun))
 
         winner = await self.watch.wait(race(opening, second, delay, clock))
         if winner is not attempt:
-            self.failover.leave(attempt, "late")
+            # It would have taken longer still: percentiles without it would sink.
+            flow.answered(clock.seconds() - began, clock.seconds())
+        for other in begun:
+            if other is not winner:
+                self.failover.leave(other, "late")
         return winner
 
     def judge(self, attempt: Attempt, error: AIProxyError) -> Verdict | None:
@@ -100,29 +111,34 @@ class OpenStream:
         return None
 
     async def _open(self, attempt: Attempt) -> Attempt:
-        await attempt.open_stream(self.make_pipe(attempt.candidate))
-        return attempt
-
-    async def _open_second(self, left: list[Found]) -> Attempt:
-        found, entry = await self.entrance.enter(left)
-        attempt = self.failover.begin(found, entry, last=True)
         try:
-            return await self._open(attempt)
+            await attempt.open_stream(self.make_pipe(attempt.candidate))
         except AIProxyError as error:
+            # Known at once, whatever becomes of the other one.
             self.failover.failed(attempt, error)
             raise
-        except BaseException:
-            self.failover.leave(attempt, "late")
-            raise
+        return attempt
+
+    async def _open_second(self, left: list[Found], begun: list[Attempt]) -> Attempt:
+        found, entry = await self.entrance.enter(left)
+        attempt = self.failover.begin(found, entry, last=not self.entrance.any_free(left))
+        begun.append(attempt)
+        self.tell(attempt, "is asked too: the first token is late")
+        return await self._open(attempt)
 
 
 @frozen
 class GoOn:
-    """Asks to go on with what was cut; see :class:`aiproxy.gateway.failover.Asking`."""
+    """
+    Asks to go on with what was cut; see :class:`aiproxy.gateway.failover.Asking`.
+
+    :param tell: tells a reader of the stream what becomes of an attempt.
+    """
 
     watch: Watch
     takeover: Takeover
     pipe: Pipe
+    tell: Tell
     insists: bool = True
 
     def may_ask(self, candidate: Candidate) -> bool:
@@ -131,6 +147,7 @@ class GoOn:
 
     async def ask(self, attempt: Attempt, left: list[Found]) -> Attempt:
         """Ask one, in the way that it can take."""
+        self.tell(attempt, "is asked to go on")
         continuation = self.takeover.ask(target_of(attempt.candidate))
         opening = Deferred.fromCoroutine(attempt.open_stream(self.pipe, continuation))
         await self.watch.wait(opening)

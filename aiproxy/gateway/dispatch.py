@@ -51,11 +51,21 @@ class Dispatcher:
         report: Callable[[CallRecord], None] = lambda record: None,
         chance: random.Random | None = None,
     ) -> None:
-        self.plan = plan
         self.shared = Shared(clock, wall, random.Random() if chance is None else chance)
+        self.plan = plan
         self.running = RunningCalls()
         self.usage = UsageLedger()
         self._report = report
+
+    @property
+    def plan(self) -> Plan:
+        """What calls that begin now are served by; what was learned outlives it."""
+        return self._plan
+
+    @plan.setter
+    def plan(self, plan: Plan) -> None:
+        self._plan = plan
+        self.shared.standings.change(plan.config.breaker)
 
     async def answer(self, call: ClientCall) -> PlainAnswer | StreamedAnswer:
         """
@@ -78,7 +88,6 @@ class Dispatcher:
             if call.face.operation != CHAT:
                 found = keep_able(self.plan, found, call.face.operation)
             record.model = configured_name(self.plan.config, request["model"])
-            self.shared.standings.change(self.plan.config.breaker)
             exchange = Exchange(self.shared, self.plan.config, call, request, found, record)
             self.running.begin(exchange.watch)
         except AIProxyError as error:

@@ -8,7 +8,7 @@ after it, another one goes on where a stream was cut.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Final
 
 from attrs import define, field
 
@@ -35,7 +35,8 @@ from aiproxy.providers.http import read_rate_limits
 
 __all__ = ["ClientCall", "Exchange"]
 
-T = TypeVar("T")
+#: Seconds; who has waited no longer has not waited.
+_SHORT: Final = 0.05
 
 
 @define
@@ -92,7 +93,10 @@ class Exchange:
         )
         self._created = int(shared.wall())
         self._pipe: Pipe | None = None
+        #: Whose streams were cut, the oldest first.
+        self._cut: list[Candidate] = []
         self._notes: list[str] = []
+        self._noted = now
         server = config.server
         asked = Asked(
             call.id,
@@ -152,10 +156,8 @@ class Exchange:
         step = takeover.cut(error, cut.usage)
         if isinstance(step, GiveUp):
             raise step.error
-        others = [found for found in self._found if found[0] != cut.candidate]
-        if self._config.retry.max_retries:
-            others += [found for found in self._found if found[0] == cut.candidate]
-        asking = GoOn(self.watch, takeover, pipe)
+        others = self._others(cut.candidate)
+        asking = GoOn(self.watch, takeover, pipe, self._tell)
         if not any(asking.may_ask(candidate) for candidate, _ in others):
             raise takeover.give_up(error)
         try:
@@ -166,6 +168,15 @@ class Exchange:
             raise takeover.give_up(error) from None
         finally:
             self.record.takeovers = takeover.takeovers
+
+    def _others(self, cut: Candidate) -> list[Found]:
+        """Return who may go on: those that were not cut yet, then the others, the oldest first."""
+        self._cut = [*(one for one in self._cut if one != cut), cut]
+        others = [found for found in self._found if found[0] not in self._cut]
+        if self._config.retry.max_retries:
+            again = [found for found in self._found if found[0] in self._cut]
+            others += sorted(again, key=lambda found: self._cut.index(found[0]))
+        return others
 
     def served(self, attempt: Attempt) -> Served:
         """Note who answers, for the caller and for the record."""
@@ -187,8 +198,8 @@ class Exchange:
             self.record.rescued = takeover.rescued
             self.record.read_usage(takeover.usage)
         elif self.record.stream:
-            answered = [one.tokens for one in self.record.spent if one.outcome == "answered"]
-            self.record.tokens = answered[-1] if answered else self.record.tokens
+            told = [one.tokens for one in self.record.spent if one.outcome in ("answered", "cut")]
+            self.record.tokens = told[-1] if told else self.record.tokens
         used: int | None = self.record.tokens.prompt + self.record.tokens.completion
         if not used and any(one.outcome != "failed" for one in self.record.spent):
             used = None  # Something was said, and nobody has told what it costs.
@@ -227,8 +238,15 @@ class Exchange:
         return b"".join(f": aiproxy: {note}\n\n".encode() for note in notes)
 
     def _note(self, what: str) -> None:
+        self._noted = self.clock.seconds()
         if self._config.server.explain and self._call.face.operation == CHAT:
             self._notes.append(what)
+
+    def _tell(self, attempt: Attempt, what: str) -> None:
+        """Note what becomes of an attempt, and how long the call has waited for that."""
+        waited = self.clock.seconds() - self._noted
+        after = f" after {waited:.1f} s" if waited >= _SHORT else ""
+        self._note(f"{attempt.candidate.name} {what}{after}")
 
     def _opening(self) -> OpenStream:
         group = self._config.groups.get(self._request["model"])
@@ -240,6 +258,7 @@ class Exchange:
             self.make_pipe,
             None if group is None else group.hedge,
             self._request["model"],
+            self._tell,
         )
 
     @property

@@ -76,8 +76,8 @@ def race(
     def watch(runner: Deferred[T], place: int) -> None:
         def won(result: T) -> None:
             if not outcome.called:
-                outcome.callback(result)
                 stop()
+                outcome.callback(result)
 
         def lost(failure: Failure) -> None:
             failures[place] = failure

@@ -213,6 +213,10 @@ class TextSeam:
                 return None
             if overlap:
                 return self._after(0, overlap, final)
+            # In much indentation few characters count: then each blank must be the same.
+            literal = _overlap(self._text, self._held, final)
+            if literal is None or literal:
+                return literal
         self._diverged = True
         return None
 

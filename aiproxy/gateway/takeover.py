@@ -339,7 +339,9 @@ class Takeover:
         """Whether each call's arguments can be read, for the caller will read them."""
         if self._finish is not None and self._finish["choices"][0]["finish_reason"] == "length":
             return None  # Which says that they end early.
-        for call in self._choice.calls.values():
+        choice = self._delivered.choices.get(self._index)
+        # Of what became too long nothing is known any more.
+        for call in choice.calls.values() if choice else ():
             if call.kind == "function":
                 try:
                     loads(call.arguments)

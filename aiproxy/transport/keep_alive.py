@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.interfaces import IConsumer, IProducer, IReactorTime
@@ -23,11 +24,19 @@ class KeepAlive:
     Each write must be whole events.
 
     :param seconds: the silence after which a comment is written.
+    :param news: returns comments to be written in its place, if there are any.
     """
 
-    def __init__(self, client: IConsumer, clock: IReactorTime, seconds: float) -> None:
+    def __init__(
+        self,
+        client: IConsumer,
+        clock: IReactorTime,
+        seconds: float,
+        news: Callable[[], bytes] = lambda: b"",
+    ) -> None:
         self._client: Any = client
         self._seconds = seconds
+        self._news = news
         self._deadline = Deadline(clock, self.tell)
         self._deadline.set(seconds)
 
@@ -55,4 +64,4 @@ class KeepAlive:
 
     def tell(self) -> None:
         """Write a comment now."""
-        self.write(_COMMENT)
+        self.write(self._news() or _COMMENT)

@@ -171,6 +171,18 @@ class SeamTests(SynchronousTestCase):
             "I said that he knew ithe knew it all",
         )
 
+    def test_repetition_that_is_mostly_indentation(self) -> None:
+        """Of what is repeated little counts, but each blank is the same."""
+        begun, repeated = "def f(x):\n    while True:\n        ", ":\n        "
+        for first in ("    if x:\n        ", ":\n    if x:\n        r"):
+            delivered = begun + first
+            for size in (1, 4, 40):
+                told = join(delivered, first + "eturn x\n", "instruct", size)
+                self.assertEqual(told, delivered + "eturn x\n")
+        # So little is no proof.
+        told = join(begun, repeated + "return x\n", "instruct", 4)
+        self.assertIn("disagrees", told)
+
     def test_twelve_characters_are_trimmed(self) -> None:
         """An overlap of twelve characters is one."""
         told = join("Now the quick brown", "quick brown fox", "prefill", 2)

@@ -595,6 +595,21 @@ class TakeoverTests(SynchronousTestCase):
         self.assertIn("3 times", str(caller.error))
         self.assertEqual(caller.said(), self.text[:40])
 
+    def test_too_long_while_it_goes_on(self) -> None:
+        """An answer that becomes too long in a continuation is whole; it cannot be cut again."""
+        for dies in (False, True):
+            caller = Caller(limit_bytes=len(CANONICAL.encode()) - 50)
+            self.assertTrue(caller.read(FIRST, cut_after(texts(CANONICAL[:200]))))
+            asked = caller.ask(SECOND)
+            told = texts(go_on(asked))
+            caller.read(SECOND, cut_after(told[:-1]) if dies else stream(told), asked)
+            if dies:
+                assert caller.error is not None
+                self.assertIn("too long to be continued", caller.error.message)
+            else:
+                self.assertEqual(caller.said(), CANONICAL)
+                caller.check()
+
     def test_barren(self) -> None:
         """Who brings no word is not asked again; the others may be, and the first as well."""
         caller = self.cut()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import repeat
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall, IPullProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPullProducer, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -75,6 +75,11 @@ class ChaosConnection(TwistedProtocol):
     def idle(self) -> bool:
         """It plays nothing now."""
         return self._acts is None
+
+    def connectionMade(self) -> None:
+        """Events are small, and none of them should wait for the one before it."""
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
 
     def dataReceived(self, data: bytes) -> None:
         """Take a request, or a part of one."""

@@ -1,0 +1,1 @@
+"""Bad days upstream, and what the caller gets."""
