@@ -19,7 +19,8 @@ from attrs import Factory, frozen
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import AIProxyError, ContentRefused, ContextTooLong, UpstreamRefused
 from aiproxy.gateway.delivered import DeliveredChoice, without_half
-from aiproxy.gateway.seam import LEAST_OVERLAP, Way, last_words
+from aiproxy.gateway.seam import Way
+from aiproxy.gateway.seam_text import LEAST_OVERLAP, last_words
 
 __all__ = [
     "Capabilities",

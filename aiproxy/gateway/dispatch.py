@@ -138,7 +138,7 @@ class Dispatcher:
 
     def _settled(self, exchange: Exchange) -> Callable[[BaseException | None], None]:
         def settled(error: BaseException | None) -> None:
-            exchange.leave()
+            exchange.leave(whole=error is None)
             self.running.end(exchange.watch)
             self._finish(exchange.record, error)
 

@@ -35,6 +35,9 @@ from aiproxy.providers.http import read_rate_limits
 
 __all__ = ["ClientCall", "Exchange"]
 
+#: Outcomes of attempts that the caller has had something of.
+_SAID: Final = ("answered", "cut", "left")
+
 #: Seconds; who has waited no longer has not waited.
 _SHORT: Final = 0.05
 
@@ -149,10 +152,12 @@ class Exchange:
         :raises AIProxyError: nobody can; for the caller.
         """
         pipe = cut.pipe
-        if self.watch.over is not None or pipe is None or pipe.takeover is None:
+        if self.watch.over is not None:
+            raise error
+        self.failover.failed(cut, error)
+        if pipe is None or pipe.takeover is None:
             raise error
         takeover = pipe.takeover
-        self.failover.failed(cut, error)
         step = takeover.cut(error, cut.usage)
         if isinstance(step, GiveUp):
             raise step.error
@@ -190,15 +195,19 @@ class Exchange:
             headers["x-aiproxy-dropped"] = ", ".join(reply.dropped)
         return Served(attempt.candidate, self.record.attempts, headers)
 
-    def leave(self) -> None:
-        """The call is over, however: note what it has used, and let others in."""
-        self.failover.close()
+    def leave(self, *, whole: bool) -> None:
+        """
+        The call is over, however: note what it has used, and let others in.
+
+        :param whole: it has its whole answer.
+        """
+        self.failover.close(whole=whole)
         takeover = None if self._pipe is None else self._pipe.takeover
         if takeover is not None and takeover.takeovers:
             self.record.rescued = takeover.rescued
             self.record.read_usage(takeover.usage)
         elif self.record.stream:
-            told = [one.tokens for one in self.record.spent if one.outcome in ("answered", "cut")]
+            told = [one.tokens for one in self.record.spent if one.outcome in _SAID]
             self.record.tokens = told[-1] if told else self.record.tokens
         used: int | None = self.record.tokens.prompt + self.record.tokens.completion
         if not used and any(one.outcome != "failed" for one in self.record.spent):

@@ -189,10 +189,14 @@ class Failover:
             self._record.account(candidate.name, candidate.model.provider, outcome, attempt.usage)
             attempt.leave()
 
-    def close(self) -> None:
-        """The call is over, however: give back what is held."""
+    def close(self, *, whole: bool) -> None:
+        """
+        The call is over, however: give back what is held.
+
+        :param whole: it has its whole answer.
+        """
         for attempt in self._open[:]:
-            self.leave(attempt, "answered")
+            self.leave(attempt, "answered" if whole else "left")
 
     def _decide(self, attempt: Attempt, error: AIProxyError, left: list[Found]) -> Verdict:
         return decide(

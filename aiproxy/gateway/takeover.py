@@ -26,9 +26,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from attrs import define, frozen
+from attrs import frozen
 
-from aiproxy.dialects.openai_repairs import find_payload
 from aiproxy.dialects.shapes import ChatChunk, ChatRequest, Usage, says_something
 from aiproxy.errors import (
     AIProxyError,
@@ -44,17 +43,15 @@ from aiproxy.gateway.continuation import (
     Continuation,
     Target,
     choose_way,
-    wants_json,
     write_continuation,
 )
 from aiproxy.gateway.delivered import (
     DELIVERED_BYTES,
-    LEGACY_CALL,
     Delivered,
     DeliveredChoice,
-    call_pieces,
 )
-from aiproxy.gateway.seam import ExactSeam, TextSeam
+from aiproxy.gateway.joint import Joint
+from aiproxy.gateway.takeover_usage import Part, sum_usage
 from aiproxy.wire.json import JSONError, loads
 
 __all__ = ["MOST_TAKEOVERS", "GiveUp", "Next", "Takeover"]
@@ -66,9 +63,6 @@ MOST_TAKEOVERS: Final = 3
 _FINAL: Final = (ContentRefused, AnswerTooLarge, CallerError, PolicyError, OurError)
 
 _IDENTITY: Final = ("id", "object", "created", "model", "system_fingerprint")
-_THOUGHTS: Final = ("reasoning_content", "reasoning")
-#: Where nobody tells the tokens of a text, so many characters are one.
-_CHARACTERS_PER_TOKEN: Final = 4
 
 
 @frozen
@@ -87,24 +81,6 @@ class GiveUp:
     """Nobody may go on; the error is for the caller."""
 
     error: AIProxyError
-
-
-@define
-class _Attempt:
-    """
-    One upstream's part.
-
-    :ivar received: characters that it told.
-    :ivar brought: those that were new.
-    :ivar barren: not one word was.
-    """
-
-    target: Target
-    continuation: Continuation | None = None
-    received: int = 0
-    brought: int = 0
-    barren: bool = True
-    usage: Usage | None = None
 
 
 class Takeover:
@@ -141,9 +117,9 @@ class Takeover:
         self._reroutes_refusals = reroutes_refusals
         self._delivered = Delivered(limit_bytes)
         self._frame: ChatChunk = {}
-        self._attempts: list[_Attempt] = []
+        self._attempts: list[Part] = []
         self._barren: set[Target] = set()
-        self._joint: _Joint | None = None
+        self._joint: Joint | None = None
         self._finish: ChatChunk | None = None
 
     def begin(self, target: Target, continuation: Continuation | None = None) -> None:
@@ -154,10 +130,10 @@ class Takeover:
         """
         self.failed = None
         self._finish = None
-        self._attempts.append(_Attempt(target, continuation))
+        self._attempts.append(Part(target, continuation))
         if continuation is not None:
             self.takeovers += 1
-            self._joint = _Joint(self._choice, continuation)
+            self._joint = Joint(self._choice, continuation)
 
     def feed(self, chunks: Iterable[ChatChunk]) -> list[ChatChunk]:
         """Take what the current upstream's reader gave; give what goes to the caller."""
@@ -193,7 +169,7 @@ class Takeover:
         self._attempts[-1].usage = usage
         self.rescued = True
         given.append(self._finish)
-        told = self.usage = self._sum_usage()
+        told = self.usage = sum_usage(self._attempts)
         if told is not None:
             given.append({**self._frame, "choices": [], "usage": told})
         options = self._request.get("stream_options") or {}
@@ -259,7 +235,7 @@ class Takeover:
 
     # --- a continuation -------------------------------------------------------------
 
-    def _continue(self, joint: _Joint, chunk: ChatChunk, given: list[ChatChunk]) -> None:
+    def _continue(self, joint: Joint, chunk: ChatChunk, given: list[ChatChunk]) -> None:
         """Give what is new in a chunk of a continuation."""
         for choice in chunk["choices"]:
             if choice["index"] != self._index:
@@ -348,183 +324,3 @@ class Takeover:
                 except JSONError:
                     return StreamCut("the arguments of a tool call cannot be read")
         return None
-
-    def _sum_usage(self) -> Usage | None:
-        """Count the prompt once, and of the completions what was delivered of them."""
-        known = [attempt for attempt in self._attempts if attempt.usage]
-        if not known:
-            return None
-        completion = sum(_share(attempt, known[-1]) for attempt in self._attempts)
-        prompt = next(
-            (_count(attempt.usage, "prompt_tokens") for attempt in known if not _added(attempt)),
-            None,
-        )
-        if prompt is None:
-            longer = _count(known[0].usage, "prompt_tokens")
-            prompt = max(0, longer - _added(known[0]) // _CHARACTERS_PER_TOKEN)
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-        }
-
-
-class _Joint:
-    """Gives what is new in a continuation's deltas, part by part."""
-
-    def __init__(self, delivered: DeliveredChoice, continuation: Continuation) -> None:
-        self.error: AIProxyError | None = None
-        self._content = _content_seam(delivered.content, continuation)
-        self._refusal = TextSeam(delivered.refusal, "restart")
-        self._calls = {
-            index: (call.name, ExactSeam(call.arguments, json=call.kind == "function"))
-            for index, call in delivered.calls.items()
-        }
-        self._repeated: set[int] = set()
-        self._refusing = bool(delivered.refusal)
-        self._silent = bool(delivered.content or delivered.calls or delivered.refusal)
-        self._thoughts = delivered.reasoning
-        self._held_thoughts: str | None = ""
-
-    def feed(self, delta: Mapping[str, Any]) -> dict[str, Any]:
-        """Take a delta; give what of it is new, or set :attr:`error`."""
-        new: dict[str, Any] = {}
-        self._take_thoughts(delta, new)
-        self._take_text(delta, new)
-        for name, value in delta.items():
-            if name not in _KNOWN and self._content.joined:
-                new[name] = value
-        pieces = call_pieces(delta)
-        if pieces:
-            self._end_text(new, calls=True)
-        for index, piece in pieces:
-            self._take_call(index, piece, new)
-        return new
-
-    def close(self) -> dict[str, Any]:
-        """The continuation is whole: give what was held back, or set :attr:`error`."""
-        new: dict[str, Any] = {}
-        self._end_text(new, calls=False)
-        if not self._calls_repeated:
-            self._disagree("a tool call is missing or shorter")
-        return new
-
-    @property
-    def _calls_repeated(self) -> bool:
-        return all(
-            index in self._repeated and seam.joined for index, (_, seam) in self._calls.items()
-        )
-
-    def _take_thoughts(self, delta: Mapping[str, Any], new: dict[str, Any]) -> None:
-        text = next((delta[name] for name in _THOUGHTS if isinstance(delta.get(name), str)), "")
-        if self._silent or not (text or delta.get("reasoning_details")):
-            return
-        told = self._trim_thoughts(text)
-        if told:
-            new.update({name: told for name in _THOUGHTS if isinstance(delta.get(name), str)})
-        if told == text and delta.get("reasoning_details"):
-            new["reasoning_details"] = delta["reasoning_details"]
-
-    def _trim_thoughts(self, text: str) -> str:
-        if self._held_thoughts is None:
-            return text
-        held = self._held_thoughts + text
-        if not held.startswith(self._thoughts):
-            if self._thoughts.startswith(held):
-                self._held_thoughts = held
-                return ""
-            held = f"{self._thoughts}\n\n{held}"
-        self._held_thoughts = None
-        return held[len(self._thoughts) :]
-
-    def _take_text(self, delta: Mapping[str, Any], new: dict[str, Any]) -> None:
-        for name, seam in (("content", self._content), ("refusal", self._refusal)):
-            text = delta.get(name)
-            if not text or not isinstance(text, str):
-                continue
-            if name == "refusal" and self._silent and not self._refusing:
-                self._disagree("it refuses to go on")
-            else:
-                self._add_text(name, seam, seam.feed(text), new)
-
-    def _end_text(self, new: dict[str, Any], *, calls: bool) -> None:
-        """
-        The text is over.
-
-        :param calls: for a call begins: whoever calls may have nothing to repeat.
-        """
-        agrees = calls or bool(self._calls)
-        for name, seam in (("content", self._content), ("refusal", self._refusal)):
-            self._add_text(name, seam, seam.close(silence_agrees=agrees), new)
-
-    def _add_text(
-        self, name: str, seam: TextSeam | ExactSeam, told: str, new: dict[str, Any]
-    ) -> None:
-        """
-        Add text that is new.
-
-        A call that was delivered says that the text before it had ended,
-        whatever another model writes there; text may follow behind it.
-        """
-        if told and self._calls_repeated:
-            new[name] = new.get(name, "") + told
-        if seam.disagrees and not self._calls:
-            self._disagree("it says something else")
-
-    def _take_call(self, index: int, piece: Mapping[str, Any], new: dict[str, Any]) -> None:
-        payload, field = find_payload(dict(piece))
-        if index not in self._calls or payload is None:
-            self._add_piece(index, piece, new)
-            return
-        name, seam = self._calls[index]
-        self._repeated.add(index)
-        if payload.get("name") and payload["name"] != name:
-            self._disagree("it calls another tool")
-            return
-        told = seam.feed(payload.get(field) or "")
-        if seam.disagrees:
-            self._disagree("the arguments of a tool call differ")
-        elif told:
-            kind = "custom" if field == "input" else "function"
-            self._add_piece(index, {"index": index, kind: {field: told}}, new)
-
-    def _add_piece(self, index: int, piece: Mapping[str, Any], new: dict[str, Any]) -> None:
-        if index == LEGACY_CALL:
-            new["function_call"] = piece["function"]
-        else:
-            new.setdefault("tool_calls", []).append(piece)
-
-    def _disagree(self, why: str) -> None:
-        self.error = self.error or StreamCut(f"another upstream's answer does not go on: {why}")
-
-
-def _content_seam(content: str, continuation: Continuation) -> TextSeam | ExactSeam:
-    if continuation.way == "restart" and wants_json(continuation.request):
-        return ExactSeam(content)
-    return TextSeam(content, continuation.way, unseen=continuation.unseen)
-
-
-_KNOWN: Final = frozenset(
-    {"role", "content", "refusal", "tool_calls", "function_call", "reasoning_details", *_THOUGHTS}
-)
-
-
-def _share(attempt: _Attempt, known: _Attempt) -> int:
-    """Count the tokens of what an upstream brought, by its own usage or by another's."""
-    source = attempt if attempt.usage else known
-    tokens = _count(source.usage, "completion_tokens")
-    received = source.received if source.continuation else source.brought
-    if source is attempt and attempt.brought == received:
-        return tokens
-    if not tokens or not received:
-        return round(attempt.brought / _CHARACTERS_PER_TOKEN)
-    return round(tokens * attempt.brought / received)
-
-
-def _added(attempt: _Attempt) -> int:
-    return attempt.continuation.added_characters if attempt.continuation else 0
-
-
-def _count(usage: Usage | None, name: str) -> int:
-    value = (usage or {}).get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0

@@ -32,7 +32,8 @@ class Spent:
     One attempt.
 
     :param model: the configured name of who was asked.
-    :param outcome: ``answered``, ``failed``, ``cut``, or ``late`` where another was faster.
+    :param outcome: ``answered``, ``failed``, ``cut``, ``late`` where another was faster, or
+        ``left`` where the caller was.
     """
 
     model: str

@@ -75,7 +75,7 @@ class Flow:
         """
         if len(self._samples) < _FEWEST:
             return None
-        return sorted(self._samples)[min(int(share * len(self._samples)), len(self._samples) - 1)]
+        return sorted(self._samples)[max(0, math.ceil(share * len(self._samples)) - 1)]
 
     def _average(self, seconds: float, now: float) -> None:
         kept = self._weight * 0.5 ** ((now - self._seen) / _HALF_LIFE)

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy.gateway.delivered import join_halves
-from aiproxy.gateway.seam import ExactSeam, TextSeam, Way, last_words
+from aiproxy.gateway.exact_seam import ExactSeam
+from aiproxy.gateway.seam import TextSeam, Way
+from aiproxy.gateway.seam_text import last_words
 from aiproxy.wire.json import loads
 
 #: What is cut at every character: repetitions, lists, code, quotes, emoji, no blanks.

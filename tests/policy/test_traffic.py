@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy.policy import traffic
-from aiproxy.policy.traffic import Traffic
+from aiproxy.policy.traffic import Flow, Traffic
 
 
 class TrafficTests(SynchronousTestCase):
@@ -58,3 +62,43 @@ class TrafficTests(SynchronousTestCase):
         for name in "vwxyz":
             book.turn(name)
         self.assertEqual(book.turn("z"), 1)
+
+
+class PercentileTests(SynchronousTestCase):
+    """Times within which a share of the last first tokens came."""
+
+    def flow(self, times: Iterable[float]) -> Flow:
+        """Make a flow that has seen these."""
+        flow = Flow()
+        for now, seconds in enumerate(times):
+            flow.answered(seconds, float(now))
+        return flow
+
+    def test_too_few(self) -> None:
+        """Fewer than twenty say nothing."""
+        self.assertIsNone(self.flow([1.0] * 19).percentile(0.5))
+        self.assertEqual(self.flow([1.0] * 20).percentile(0.5), 1.0)
+
+    def test_last_hundred(self) -> None:
+        """What is older than the last hundred is forgotten, however slow it was."""
+        self.assertEqual(self.flow([9.0] * 50 + [1.0] * 99).percentile(1.0), 9.0)
+        self.assertEqual(self.flow([9.0] * 50 + [1.0] * 100).percentile(1.0), 1.0)
+
+    def test_streams_only(self) -> None:
+        """Whole answers and failures are no first tokens."""
+        flow = self.flow([1.0] * 20)
+        for _ in range(50):
+            flow.answered(60.0, 0.0, streamed=False)
+            flow.failed(60.0, 0.0)
+        self.assertEqual(flow.percentile(1.0), 1.0)
+
+    @given(st.lists(st.floats(0, 600), min_size=20, max_size=100), st.floats(0, 1))
+    def test_share(self, times: list[float], share: float) -> None:
+        """At least this share came within it, and no greater share came sooner."""
+        found = self.flow(times).percentile(share)
+        assert found is not None
+        self.assertIn(found, times)
+        within = sum(seconds <= found for seconds in times)
+        sooner = sum(seconds < found for seconds in times)
+        self.assertGreaterEqual(within, share * len(times))
+        self.assertLessEqual(sooner, share * len(times))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import fail, succeed
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
 
 from aiproxy.errors import StreamCut, UpstreamRateLimited
-from tests.web.serving import ServingTestCase, whole_reply
+from aiproxy.interfaces import IReply
+from aiproxy.providers.call import Call
+from tests.web.serving import ScriptedReply, ServingTestCase, whole_reply
 
 
 class ChatTests(ServingTestCase):
@@ -71,3 +75,77 @@ class ChatTests(ServingTestCase):
             self.assertEqual(answer.headers["x-ratelimit-limit-requests"], "5")
             self.assertEqual(answer.error["provider"], "scripted")
             self.clock.advance(3)
+
+
+class TimeoutTests(ServingTestCase):
+    """How long a caller is ready to wait: ``x-aiproxy-timeout``."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        #: What the provider is asked for, and whether it was given up.
+        self.given_up: list[Deferred[IReply]] = []
+
+        def never(call: Call) -> Deferred[IReply]:
+            return Deferred(self.given_up.append)
+
+        self.provider.start_with = never
+
+    def ends_after(self, told: str, **more: Any) -> float:
+        """Return the seconds after which a call is over."""
+        self.begin_chat(f"x-aiproxy-timeout: {told}", **more)
+        for eighth in range(1, 10_000):
+            self.clock.advance(0.125)
+            if self.given_up:
+                return eighth / 8
+        raise AssertionError("it is not given up")
+
+    def test_ends(self) -> None:
+        """The call is over in that time, with a 504, and the upstream is let go."""
+        for told, seconds in (("2s", 2), ("2", 2), ("1.5", 1.5), ("500ms", 0.5), ("1m2s", 62)):
+            self.given_up.clear()
+            self.assertEqual(self.ends_after(told), seconds)
+            answer = self.client.answer()
+            self.assert_common(answer)
+            self.assertEqual((answer.status, answer.error["code"]), (504, "upstream_timeout"))
+            self.assertIn(f"{seconds:g} seconds", answer.error["message"])
+        self.assertEqual(len(self.provider.calls), 5)
+
+    def test_bounds(self) -> None:
+        """Who would wait longer than the configuration allows does not."""
+        self.assertEqual(self.ends_after("24h"), 600)
+        self.assertEqual(self.client.answer().status, 504)
+
+    def test_stream(self) -> None:
+        """A stream that has not begun ends in a 504; one that has, in an event."""
+        self.ends_after("3s", stream=True)
+        self.assertEqual(self.client.answer().status, 504)
+        reply = ScriptedReply()
+        self.provider.start_with = lambda call: succeed(reply)
+        self.begin_chat("x-aiproxy-timeout: 3s", stream=True)
+        reply.say("one")
+        self.clock.advance(2.875)
+        self.assertEqual(reply.state, "producing")
+        self.clock.advance(0.125)
+        answer = self.client.answer()
+        self.assertEqual((answer.status, reply.state), (200, "stopped"))
+        self.assertIn(b'"code":"upstream_timeout"', answer.body)
+        self.assertNotIn(b"[DONE]", answer.body)
+
+    def test_kept_alive(self) -> None:
+        """So does one that has begun with comments only."""
+        self.assertEqual(self.ends_after("20s", stream=True), 20)
+        answer = self.client.answer()
+        self.assertEqual(answer.status, 200)
+        self.assertIn(b": keep-alive\n\n", answer.body)
+        self.assertIn(b'"code":"upstream_timeout"', answer.body)
+
+    def test_mistakes(self) -> None:
+        """What is no time, or none at all, is the caller's mistake, and nobody is asked."""
+        no_times = ("", "soon", "-1", "-1s", "nan", "inf", "1e9", "5 s", "1s2", "9" * 30)
+        for told in (*no_times, "0", "0s", "0.0000000001", "300000000h"):
+            answer = self.chat(f"x-aiproxy-timeout: {told}")
+            self.assert_common(answer)
+            self.assertEqual((told, answer.status), (told, 400))
+            self.assertEqual(answer.error["code"], "invalid_timeout")
+            self.assertIn("x-aiproxy-timeout", answer.error["message"])
+        self.assertEqual(self.provider.calls, [])

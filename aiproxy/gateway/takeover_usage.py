@@ -1,0 +1,75 @@
+"""What the caller of an answer that was taken over is told of its usage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from attrs import define
+
+from aiproxy.dialects.shapes import Usage
+from aiproxy.gateway.continuation import Continuation, Target
+
+__all__ = ["Part", "sum_usage"]
+
+#: Where nobody tells the tokens of a text, so many characters are one.
+_CHARACTERS_PER_TOKEN: Final = 4
+
+
+@define
+class Part:
+    """
+    One upstream's part.
+
+    :ivar received: characters that it told.
+    :ivar brought: those that were new.
+    :ivar barren: not one word was.
+    """
+
+    target: Target
+    continuation: Continuation | None = None
+    received: int = 0
+    brought: int = 0
+    barren: bool = True
+    usage: Usage | None = None
+
+
+def sum_usage(parts: Sequence[Part]) -> Usage | None:
+    """Count the prompt once, and of the completions what was delivered of them."""
+    known = [attempt for attempt in parts if attempt.usage]
+    if not known:
+        return None
+    completion = sum(_share(attempt, known[-1]) for attempt in parts)
+    prompt = next(
+        (_count(attempt.usage, "prompt_tokens") for attempt in known if not _added(attempt)),
+        None,
+    )
+    if prompt is None:
+        longer = _count(known[0].usage, "prompt_tokens")
+        prompt = max(0, longer - _added(known[0]) // _CHARACTERS_PER_TOKEN)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
+
+
+def _share(attempt: Part, known: Part) -> int:
+    """Count the tokens of what an upstream brought, by its own usage or by another's."""
+    source = attempt if attempt.usage else known
+    tokens = _count(source.usage, "completion_tokens")
+    received = source.received if source.continuation else source.brought
+    if source is attempt and attempt.brought == received:
+        return tokens
+    if not tokens or not received:
+        return round(attempt.brought / _CHARACTERS_PER_TOKEN)
+    return round(tokens * attempt.brought / received)
+
+
+def _added(attempt: Part) -> int:
+    return attempt.continuation.added_characters if attempt.continuation else 0
+
+
+def _count(usage: Usage | None, name: str) -> int:
+    value = (usage or {}).get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
