@@ -27,12 +27,15 @@ _PROVIDERS = "".join(
 class InProcessTestCase(ServersTestCase):
     """Three upstreams, ``up0`` to ``up2``, with a model ``upN/one`` each."""
 
-    async def start(self, config: str, *scripts: object, reuse: bool = True) -> None:
+    async def start(
+        self, config: str, *scripts: object, reuse: bool = True, providers: str = ""
+    ) -> None:
         """
         Start it all.
 
         :param config: all but the providers.
         :param scripts: of the upstreams; those without one answer well.
+        :param providers: further ones.
         :param reuse: an upstream's connection may serve again.
         """
         from twisted.internet import reactor
@@ -40,7 +43,7 @@ class InProcessTestCase(ServersTestCase):
         self.clock = FastClock(reactor)
         running: Any = self.clock
         self.upstreams = []
-        providers = f"providers:\n{_PROVIDERS}"
+        providers = f"providers:\n{_PROVIDERS}{providers}"
         for place in range(3):
             script = scripts[place] if place < len(scripts) else ()
             upstream = ChaosUpstream(script, clock=self.clock, name=f"up{place}", keep_alive=reuse)
