@@ -13,11 +13,11 @@ from __future__ import annotations
 from typing import Any
 
 from aiproxy.dialects.embeddings import BASE64, FLOAT
-from aiproxy.dialects.face import StreamWriter, WrittenAnswer
+from aiproxy.dialects.face import StreamWriter, WrittenAnswer, read_object
 from aiproxy.dialects.operations import EMBEDDINGS
 from aiproxy.dialects.shapes import ChatAnswer, ChatRequest
 from aiproxy.errors import InvalidRequest
-from aiproxy.wire.json import MAX_DEPTH, JSONError, dumps, loads
+from aiproxy.wire.json import dumps
 
 __all__ = ["EmbeddingsFace"]
 
@@ -34,18 +34,7 @@ class EmbeddingsFace:
 
         :raises InvalidRequest: with the field at fault in ``param``.
         """
-        if not body or body.isspace():
-            raise InvalidRequest(
-                "the request body is empty: a JSON object is expected", code="empty_body"
-            )
-        try:
-            request = loads(body, max_depth=MAX_DEPTH)
-        except JSONError as problem:
-            raise InvalidRequest(
-                f"the request body cannot be read: {problem}", code="invalid_json"
-            ) from None
-        if not isinstance(request, dict):
-            raise InvalidRequest("the request body must be a JSON object", code="invalid_type")
+        request = read_object(body)
         _check(request)
         return request
 

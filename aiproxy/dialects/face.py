@@ -8,14 +8,15 @@ included, so that nobody above it knows how its client is told.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import frozen
 
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest
-from aiproxy.errors import AIProxyError
+from aiproxy.errors import AIProxyError, InvalidRequest
+from aiproxy.wire.json import MAX_DEPTH, JSONError, loads
 
-__all__ = ["Face", "StreamWriter", "WrittenAnswer"]
+__all__ = ["Face", "StreamWriter", "WrittenAnswer", "read_object"]
 
 
 @frozen
@@ -72,3 +73,24 @@ class Face(Protocol):
         self, answer: ChatAnswer, *, identity: str, created: int, model: str
     ) -> WrittenAnswer:
         """Write a whole answer; the parameters are those of :meth:`stream_writer`."""
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """
+    Read a request's body as a JSON object.
+
+    :raises InvalidRequest: it is none.
+    """
+    if not body or body.isspace():
+        raise InvalidRequest(
+            "the request body is empty: a JSON object is expected", code="empty_body"
+        )
+    try:
+        request = loads(body, max_depth=MAX_DEPTH)
+    except JSONError as problem:
+        raise InvalidRequest(
+            f"the request body cannot be read: {problem}", code="invalid_json"
+        ) from None
+    if not isinstance(request, dict):
+        raise InvalidRequest("the request body must be a JSON object", code="invalid_type")
+    return request

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from aiproxy.dialects.face import StreamWriter, WrittenAnswer
+from aiproxy.dialects.face import StreamWriter, WrittenAnswer, read_object
 from aiproxy.dialects.images import ImagesAnswer, image_bytes, sniff
 from aiproxy.dialects.operations import IMAGES
 from aiproxy.dialects.shapes import Usage
 from aiproxy.errors import InvalidRequest, UpstreamFailed
-from aiproxy.wire.json import MAX_DEPTH, JSONError, dumps, loads
+from aiproxy.wire.json import dumps
 
 __all__ = ["ImagesFace", "LegacyImageFace"]
 
@@ -36,7 +36,7 @@ class ImagesFace:
 
         :raises InvalidRequest: with the field at fault in ``param``.
         """
-        request = _read_object(body)
+        request = read_object(body)
         model = request.get("model")
         if model is None or model == "":
             raise InvalidRequest("a model is required", param="model", code="missing_model")
@@ -71,7 +71,7 @@ class LegacyImageFace(ImagesFace):
 
     def read_request(self, body: bytes) -> dict[str, Any]:
         """Read a request; it raises as :meth:`ImagesFace.read_request`."""
-        request = _read_object(body)
+        request = read_object(body)
         inputs = request.pop("inputs", None)
         if request.setdefault("prompt", inputs) is None:
             request["prompt"] = inputs
@@ -103,23 +103,6 @@ class LegacyImageFace(ImagesFace):
             raise UpstreamFailed("the provider gives only a URL of the image: ask for it by name")
         image = image_bytes(data)
         return WrittenAnswer(image, sniff(image) or "application/octet-stream")
-
-
-def _read_object(body: bytes) -> dict[str, Any]:
-    """Read a body as a JSON object."""
-    if not body or body.isspace():
-        raise InvalidRequest(
-            "the request body is empty: a JSON object is expected", code="empty_body"
-        )
-    try:
-        request = loads(body, max_depth=MAX_DEPTH)
-    except JSONError as problem:
-        raise InvalidRequest(
-            f"the request body cannot be read: {problem}", code="invalid_json"
-        ) from None
-    if not isinstance(request, dict):
-        raise InvalidRequest("the request body must be a JSON object", code="invalid_type")
-    return request
 
 
 def _check(request: dict[str, Any]) -> None:

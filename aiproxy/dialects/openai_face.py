@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiproxy.dialects.face import WrittenAnswer
+from aiproxy.dialects.face import WrittenAnswer, read_object
 from aiproxy.dialects.operations import CHAT
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest
 from aiproxy.errors import AIProxyError, InvalidRequest
-from aiproxy.wire.json import MAX_DEPTH, JSONError, dumps, loads
+from aiproxy.wire.json import dumps
 from aiproxy.wire.sse import DONE, write_event
 
 __all__ = ["OpenAIFace", "OpenAIStreamWriter"]
@@ -32,18 +32,7 @@ class OpenAIFace:
 
         :raises InvalidRequest: with the field at fault in ``param``.
         """
-        if not body or body.isspace():
-            raise InvalidRequest(
-                "the request body is empty: a JSON object is expected", code="empty_body"
-            )
-        try:
-            request = loads(body, max_depth=MAX_DEPTH)
-        except JSONError as problem:
-            raise InvalidRequest(
-                f"the request body cannot be read: {problem}", code="invalid_json"
-            ) from None
-        if not isinstance(request, dict):
-            raise InvalidRequest("the request body must be a JSON object", code="invalid_type")
+        request = read_object(body)
         _check(request)
         return request
 

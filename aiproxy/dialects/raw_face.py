@@ -8,17 +8,17 @@ and the provider.  A face stands for one request: some of its headers are a part
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from attrs import Factory, evolve, frozen
 
-from aiproxy.dialects.face import WrittenAnswer
+from aiproxy.dialects.face import WrittenAnswer, read_object
 from aiproxy.dialects.json_splice import replace_string
 from aiproxy.dialects.multipart import MultipartForm, is_multipart
 from aiproxy.dialects.raw import RAW_REQUEST, RawRequest
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest
 from aiproxy.errors import AIProxyError, InvalidRequest
-from aiproxy.wire.json import MAX_DEPTH, JSONError, dumps, loads
+from aiproxy.wire.json import dumps
 from aiproxy.wire.sse import write_event
 
 __all__ = ["RawFace", "RawStreamWriter", "rename_event"]
@@ -115,12 +115,10 @@ class RawFace:
 
         :raises InvalidRequest: with the field at fault in ``param``.
         """
-        if not body or body.isspace():
-            raise InvalidRequest("the request body is empty", code="empty_body")
         if is_multipart(self.content_type):
             request = self._read_form(body)
         else:
-            document = _read(body)
+            document = read_object(body)
             raw = RawRequest(self.route, body, headers=self.headers, document=document)
             request = {**document, RAW_REQUEST: raw}
         model = request.get("model")
@@ -179,15 +177,3 @@ def rename_event(event: bytes, model: str, holder: str) -> bytes:
     if b'"model"' not in event or f'"{holder}"'.encode() not in event:
         return event
     return replace_string(event, model, holder, "model")
-
-
-def _read(body: bytes) -> dict[str, Any]:
-    try:
-        request = loads(body, max_depth=MAX_DEPTH)
-    except JSONError as problem:
-        raise InvalidRequest(
-            f"the request body cannot be read: {problem}", code="invalid_json"
-        ) from None
-    if not isinstance(request, dict):
-        raise InvalidRequest("the request body must be a JSON object", code="invalid_type")
-    return request
