@@ -122,9 +122,18 @@ class Entrance:
         delays = [0.0 if hold is None else hold.delay for hold in holds]
         return min((delay for delay in delays if delay is not None), default=None)
 
-    def any_free(self, left: Sequence[Found]) -> bool:
-        """Whether there is somewhere left to go."""
-        return any(self._shared.gate.find_hold(other, self._tokens) is None for other, _ in left)
+    def any_free(self, left: Sequence[Found], within: float = 0.0) -> bool:
+        """
+        Whether there is somewhere left to go.
+
+        :param within: so many seconds; who is passed by is not counted upon.
+        """
+        holds = [self._shared.gate.find_hold(other, self._tokens) for other, _ in left]
+        return any(
+            hold is None
+            or (hold.limit != "breaker" and hold.delay is not None and hold.delay <= within)
+            for hold in holds
+        )
 
     def _try(self, left: list[Found], patience: float) -> Entry | Deferred[Entry]:
         return self._shared.gate.enter(

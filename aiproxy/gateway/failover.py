@@ -20,6 +20,7 @@ from aiproxy.errors import (
     UpstreamError,
     UpstreamModelNotFound,
     UpstreamOutOfCredit,
+    UpstreamRateLimited,
     UpstreamRefused,
 )
 from aiproxy.gateway.admission import Entry
@@ -108,6 +109,8 @@ class Failover:
         self._note = note
         #: Repeats so far, by candidate.
         self._repeats: Counter[tuple[str, ...]] = Counter()
+        #: Those that were asked at all.
+        self._known: set[tuple[str, ...]] = set()
         #: Those whose leases are not given back.
         self._open: list[Attempt] = []
 
@@ -118,16 +121,17 @@ class Failover:
         :param left: who may be asked, best first; it is used up.
         :raises AIProxyError: nobody has; for the caller.
         """
-        failures: list[AIProxyError] = []
-        self._shared.budgets.find(left[0][0].name).requested(self._shared.clock.seconds())
+        #: Each candidate's last one.
+        failures: dict[tuple[str, ...], AIProxyError] = {}
+        everybody = left[:]
         while left := [found for found in left if asking.may_ask(found[0])]:
             try:
                 insists = asking.insists or bool(failures)
                 found, entry = await self._entrance.enter(left, queues=not insists, insists=insists)
             except (LimitReached, ModelUnavailable) as busy:
-                failures.append(busy)
+                failures[()] = busy
                 break
-            attempt = self.begin(found, entry, last=not self._entrance.any_free(left))
+            attempt = self.begin(found, entry, last=self._is_last(found[0], left))
             try:
                 return await asking.ask(attempt, left)
             except AIProxyError as error:
@@ -136,10 +140,12 @@ class Failover:
                         self.failed(attempt, error)
                     raise
                 self.failed(attempt, error)
-                failures.append(error)
+                key = limit_key(found[0])
+                failures.pop(key, None)
+                failures[key] = error
                 verdict = asking.judge(attempt, error) or self._decide(attempt, error, left)
                 left = await self._choose(verdict, found, error, left)
-        raise _exhausted(failures)
+        raise _exhausted([*failures.values()], self._entrance.soonest(everybody))
 
     def begin(self, found: Found, entry: Entry, *, last: bool) -> Attempt:
         """
@@ -157,6 +163,9 @@ class Failover:
             shared.wall(),
             timeouts.first_token,
         )
+        if limit_key(candidate) not in self._known:
+            self._known.add(limit_key(candidate))
+            shared.budgets.find(candidate.name).requested(shared.clock.seconds())
         phases = Phases(shared.clock, timeouts, last=last)
         attempt = Attempt(self._asked, candidate, provider, turn, phases, shared.clock)
         self._open.append(attempt)
@@ -198,6 +207,13 @@ class Failover:
         for attempt in self._open[:]:
             self.leave(attempt, "answered" if whole else "left")
 
+    def _is_last(self, candidate: Candidate, left: list[Found]) -> bool:
+        """Whether nobody else could be asked when this one has taken too long."""
+        model = candidate.model
+        streamed = self._record.stream or model.stream_upstream
+        within = model.timeouts.first_token if streamed else model.timeouts.attempt
+        return not self._entrance.any_free(left, within)
+
     def _decide(self, attempt: Attempt, error: AIProxyError, left: list[Found]) -> Verdict:
         return decide(
             error,
@@ -226,11 +242,21 @@ class Failover:
             return []
         # Each failure rules some out for good: what is too long stays so.
         reroutes = self._retry.reroute_refusals
-        return [
+        others = [
             one
             for one in left
             if may_try(one[0].model, error, candidate.model, reroute_refusals=reroutes)
         ]
+        if others and self._is_back_soon(candidate, error) and self._take_repeat(candidate):
+            others.append(found)  # If all others fail too, it may be the first that is free.
+        return others
+
+    def _is_back_soon(self, candidate: Candidate, error: AIProxyError) -> bool:
+        """Whether a candidate has named a time that is worth a wait."""
+        if self._repeats[limit_key(candidate)] >= self._retry.max_retries:
+            return False
+        told = error.retry_after
+        return isinstance(error, UpstreamRateLimited) and 0 < (told or 0) <= self._retry.max_delay
 
     def _take_repeat(self, candidate: Candidate) -> bool:
         """Take a repeat from the model's budget."""
@@ -263,8 +289,8 @@ def _fingerprint(candidate: Candidate) -> str:
     return candidate.token.fingerprint if candidate.token else "none"
 
 
-def _exhausted(failures: Sequence[AIProxyError]) -> AIProxyError:
-    error = final_error(failures)
+def _exhausted(failures: Sequence[AIProxyError], soonest: float | None) -> AIProxyError:
+    error = final_error(failures, soonest=soonest)
     if isinstance(error, UpstreamError) and not isinstance(error, UpstreamRefused):
         error.exhausted = True
     return error

@@ -2,11 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHostnameResolver,
+    IHostResolution,
+    IResolutionReceiver,
+)
 from twisted.internet.task import Clock, deferLater
+from zope.interface import implementer
+
+#: What the kernel and a busy machine may need between two ends of a socket.
+_SETTLE_SECONDS = 0.003
+
+
+@implementer(IHostnameResolver, IHostResolution)
+class _Here:
+    """Finds this machine under any name, in no time: a thread's would be the kernel's to tell."""
+
+    name = "here"
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        """See ``IHostnameResolver``."""
+        resolutionReceiver.resolutionBegan(self)
+        resolutionReceiver.addressResolved(IPv4Address("TCP", "127.0.0.1", portNumber))
+        resolutionReceiver.resolutionComplete()
+        return self
+
+    def cancel(self) -> None:
+        """It is over already."""
 
 
 class FastClock(Clock):
@@ -21,6 +56,9 @@ class FastClock(Clock):
     def __init__(self, reactor: Any) -> None:
         super().__init__()
         self._reactor = reactor
+        self.nameResolver = _Here()
+        #: What changes while something moves, as far as the test knows it.
+        self.moves: Callable[[], object] = lambda: None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
@@ -35,22 +73,26 @@ class FastClock(Clock):
         return made
 
     async def settle(self, turns: int = 20) -> None:
-        """Let the sockets have some turns of the reactor, while no time passes."""
-        for _ in range(turns):
+        """Let the sockets do their work, while no time passes, until nothing moves any more."""
+        seen, still = self.moves(), 0
+        enough = self._reactor.seconds() + _SETTLE_SECONDS
+        while still < turns or self._reactor.seconds() < enough:
             await deferLater(self._reactor, 0)
+            moved = self.moves()
+            still += 1
+            if moved != seen:
+                seen, still = moved, 0
+                enough = self._reactor.seconds() + _SETTLE_SECONDS
 
-    async def run(self, seconds: float, step: float = 0.25) -> None:
-        """Let time pass, with a turn for the sockets between any two steps."""
+    async def run(self, seconds: float) -> None:
+        """Let time pass from one timer to the next, with turns for the sockets between them."""
         end = self.seconds() + seconds
         await self.settle()
         while (left := end - self.seconds()) > 1e-9:
-            self.advance(min(step, left))
-            await self.settle(20)
-        await self.settle()
+            self.advance(min(self._to_next(), left))
+            await self.settle()
 
-    async def run_until(
-        self, condition: Callable[[], bool], *, within: float, step: float = 0.25
-    ) -> float:
+    async def run_until(self, condition: Callable[[], bool], *, within: float) -> float:
         """
         Let time pass until something holds; return the seconds that it took.
 
@@ -61,6 +103,11 @@ class FastClock(Clock):
         while not condition():
             if self.seconds() - start > within:
                 raise AssertionError(f"not within {within:g} seconds")
-            self.advance(step)
-            await self.settle(20)
+            self.advance(self._to_next())
+            await self.settle()
         return self.seconds() - start
+
+    def _to_next(self) -> float:
+        """Return the seconds until the next timer; a second where there is none."""
+        due = min((call.getTime() for call in self.getDelayedCalls()), default=self.seconds() + 1)
+        return max(0.0, due - self.seconds())

@@ -41,8 +41,10 @@ class InProcessTestCase(ServersTestCase):
         from twisted.internet import reactor
 
         self.clock = FastClock(reactor)
+        self.clock.moves = self._moves
         running: Any = self.clock
-        self.upstreams = []
+        self.upstreams: list[ChaosUpstream] = []
+        self.records: list[CallRecord] = []
         providers = f"providers:\n{_PROVIDERS}{providers}"
         for place in range(3):
             script = scripts[place] if place < len(scripts) else ()
@@ -52,7 +54,6 @@ class InProcessTestCase(ServersTestCase):
             self.upstreams.append(upstream)
         self.write(config + providers)
         loaded = load(None, env={"AUTH_TOKEN": TOKEN}, folder=self.folder).config
-        self.records: list[CallRecord] = []
         self.proxy = Proxy(
             loaded,
             running,
@@ -83,6 +84,11 @@ class InProcessTestCase(ServersTestCase):
         while not condition():
             self.assertLess(running.seconds(), end, "it does not come to that")
             await deferLater(running, 0.002)
+
+    def _moves(self) -> object:
+        """Return what changes while something moves."""
+        sent = [(len(up.requests), [one.sent for one in up.connections]) for up in self.upstreams]
+        return sent, [(len(one.received), one.reason) for one in self.opened], len(self.records)
 
     async def begin(self, model: str = "up0/one", *headers: str, **more: object) -> Connection:
         """Ask for a chat's answer; return the connection, perhaps before there is one."""

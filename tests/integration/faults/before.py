@@ -68,7 +68,14 @@ class BeforeTestCase(InProcessTestCase):
     async def call(self, model: str = "g", *, stream: bool, **more: object) -> Told:
         """Ask, and let time pass until the answer is there."""
         began = self.clock.seconds()
-        connection = await self.begin(model, stream=stream, **more)
+        return await self.read(await self.begin(model, stream=stream, **more), began)
+
+    async def read(self, connection: Connection, began: float) -> Told:
+        """
+        Let time pass until a request is answered.
+
+        :param began: when it was sent.
+        """
         await self.finish(connection)
         head, _, body = bytes(connection.received).partition(b"\r\n\r\n")
         lines = head.decode().split("\r\n")[1:]

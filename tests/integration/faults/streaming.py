@@ -42,7 +42,9 @@ class StreamingTestCase(ServersTestCase):
 
         running: Any = reactor
         self.clock = FastClock(running)
+        self.clock.moves = self._moves
         clock: Any = self.clock
+        self.records: list[CallRecord] = []
         self.ups = [
             ChaosUpstream(script, clock=clock, name=f"up{number}")
             for number, script in enumerate(scripts)
@@ -57,7 +59,6 @@ class StreamingTestCase(ServersTestCase):
         names = ", ".join(f"m{number}" for number in range(len(scripts)))
         lines.append(f"groups: {{g: {{models: [{names}]}}}}")
         self.write("\n".join(lines))
-        self.records: list[CallRecord] = []
         config = load(None, env={"AUTH_TOKEN": TOKEN}, folder=self.folder).config
         self.proxy = Proxy(
             config, clock, report=self.records.append, wall=lambda: 1.8e9 + clock.seconds()
@@ -109,18 +110,22 @@ class StreamingTestCase(ServersTestCase):
     async def still(self) -> None:
         """Wait until somebody was asked and the sockets are quiet, while time stands still."""
         await self.until(lambda: any(self.asked()))
-        before = -1
-        while (sent := sum(one.sent for up in self.ups for one in up.connections)) != before:
-            before = sent
-            await self.clock.settle(50)
+        await self.clock.settle()
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for something, while time stands still."""
-        for _ in range(2_000):
-            if condition():
-                return
+    async def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
+        """Wait for something, while the clock stands still."""
+        from twisted.internet import reactor
+
+        running: Any = reactor
+        end = running.seconds() + seconds
+        while not condition():
+            self.assertLess(running.seconds(), end, "it does not come")
             await self.clock.settle(1)
-        raise AssertionError("it does not come")
+
+    def _moves(self) -> object:
+        """Return what changes while something moves."""
+        sent = [(len(up.requests), [one.sent for one in up.connections]) for up in self.ups]
+        return sent, [(len(one.received), one.reason) for one in self.opened], len(self.records)
 
     async def _stop(self, proxy: Proxy, clock: FastClock) -> None:
         stopping = proxy.service.stopService()

@@ -1,0 +1,99 @@
+"""Tests of :mod:`aiproxy.gateway.failover`: who is asked after whom, and who is asked again."""
+
+from __future__ import annotations
+
+from aiproxy import errors
+from aiproxy.config.schema import Limits, Retry
+from aiproxy.policy.retry_budget import FLOOR
+from aiproxy.testing import ScriptedProvider
+from tests.gateway.test_dispatch import model
+from tests.gateway.test_recovery import RecoveryTestCase, failed, whole
+
+
+def limited(seconds: float) -> errors.UpstreamRateLimited:
+    """Return the error of a 429 that names a time."""
+    return errors.UpstreamRateLimited("slow", retry_after=seconds)
+
+
+class BackTests(RecoveryTestCase):
+    """A candidate that has named a short time is not lost when the others fail."""
+
+    def test_sooner(self) -> None:
+        """It is asked again if it is free first, at its time."""
+        for longer in (20, 60):
+            self.use(ScriptedProvider(limited(5), limited(longer), whole()))
+            asked = self.chat()
+            self.later(6)
+            self.plain(asked)
+            start = self.asked[0][1]
+            self.assertEqual(self.asked, [("a", start), ("b", start), ("a", start + 5)])
+            self.later(60)
+
+    def test_other_failures(self) -> None:
+        """Whatever the others fail with; in between an overloaded one is tried again."""
+        overloaded = (failed(503) for _ in range(4))
+        self.use(ScriptedProvider(limited(5), *overloaded, whole()))
+        asked = self.chat()
+        self.later(9)
+        self.plain(asked)
+        self.assertEqual([name for name, _ in self.asked], ["a", "b", "b", "b", "b", "a"])
+
+    def test_no_room(self) -> None:
+        """But not for what another failure has ruled out."""
+        models = (model("a", context_window=4_000), model("b", context_window=8_000))
+        self.use(ScriptedProvider(limited(5), errors.ContextTooLong("long")), *models)
+        self.failureResultOf(self.chat(), errors.ContextTooLong)
+        self.assertEqual([name for name, _ in self.asked], ["a", "b"])
+
+    def test_bounded(self) -> None:
+        """``max_retries`` bounds it; what the caller is told is true when he hears it."""
+        self.use(ScriptedProvider(*(limited(5) for _ in range(20))))
+        asked = self.chat()
+        self.later(30)
+        error = self.failureResultOf(asked, errors.UpstreamRateLimited).value
+        self.assertTrue(error.exhausted)
+        self.assertEqual([name for name, _ in self.asked].count("a"), 1 + self.retry.max_retries)
+        self.assertGreater(error.retry_after, 0)
+        self.assertLessEqual(error.retry_after, 5)
+
+    def test_true_delay(self) -> None:
+        """The time that the caller is told counts from now, not from the failure."""
+        self.use(ScriptedProvider(limited(50), failed(500), limited(60)))
+        asked = self.chat()
+        self.later(2)
+        error = self.failureResultOf(asked, errors.UpstreamRateLimited).value
+        self.assertEqual(self.asked[-1], ("b", 1))
+        self.assertEqual(error.retry_after, 49)
+
+
+class NoRetriesTests(RecoveryTestCase):
+    """``max_retries: 0``."""
+
+    retry = Retry(max_retries=0, jitter=0.0)
+
+    def test_once_each(self) -> None:
+        """Everybody is asked once, whatever time he names."""
+        self.use(ScriptedProvider(limited(5), limited(20)))
+        error = self.failureResultOf(self.chat(), errors.UpstreamRateLimited).value
+        self.assertEqual(error.retry_after, 5)
+        self.assertEqual([name for name, _ in self.asked], ["a", "b"])
+
+
+class BudgetTests(RecoveryTestCase):
+    """Whose requests allow repeats."""
+
+    def test_second(self) -> None:
+        """One that is only asked because the first is busy has repeats by its own requests."""
+        models = (model("a", limits=Limits(requests_per_hour=1)), model("b"))
+        requests = FLOOR * 10
+        self.use(ScriptedProvider(*(whole() for _ in range(requests + 1))), *models)
+        for _ in range(requests + 1):
+            self.plain(self.chat())
+        budget = self.dispatcher.shared.budgets.find("b")
+        taken = sum(budget.take(self.clock.seconds()) for _ in range(requests))
+        self.assertEqual(taken, requests // 5)
+        taken = sum(
+            self.dispatcher.shared.budgets.find("a").take(self.clock.seconds())
+            for _ in range(requests)
+        )
+        self.assertEqual(taken, FLOOR)
