@@ -11,6 +11,7 @@ traffic.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -53,7 +54,9 @@ class AnswerTranslator:
     note: Callable[[str, str, str], None]
     one_call: bool = False
     _usage: dict[str, Any] = field(init=False, factory=dict)
+    #: How many calls, and images, each choice has so far.
     _calls: dict[int, int] = field(init=False, factory=dict)
+    _images: Counter[int] = field(init=False, factory=Counter)
 
     def chunk(self, document: Mapping[str, Any]) -> ChatChunk:
         """
@@ -135,7 +138,8 @@ class AnswerTranslator:
                 if call is not None:
                     calls.append(call)
             elif (image := _image(part.get("inlineData"))) is not None:
-                images.append({**image, "index": len(images)})
+                images.append({**image, "index": self._images[index]})
+                self._images[index] += 1
                 if signature:
                     google["thought_signature"] = signature
             elif part:

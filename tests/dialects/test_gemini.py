@@ -612,6 +612,21 @@ class AnswerTests(SynchronousTestCase):
             },
         )
 
+    def test_images_of_several_events(self) -> None:
+        """Images are counted through, for a client joins those with the same index."""
+        events = [
+            candidate({"inlineData": {"mimeType": "image/png", "data": data}}, reason=reason)
+            for data, reason in (("AAAA", None), ("BBBB", "STOP"))
+        ]
+        outcome = Outcome([write_events(*events)], dialect=GeminiDialect())
+        told = [
+            image
+            for chunk in outcome.chunks
+            for choice in chunk["choices"]
+            for image in choice["delta"].get("images", ())
+        ]
+        self.assertEqual([image["index"] for image in told], [0, 1])
+
     def test_two_candidates(self) -> None:
         """Several candidates are several choices."""
         told = candidate({"text": "a"}, index=0)
