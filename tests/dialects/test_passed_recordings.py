@@ -22,6 +22,7 @@ from tests import shown
 from tests.dialects.passing import Passage
 from tests.dialects.recordings import Recording, read_recordings
 from tests.dialects.streams import bytewise, sore_places, split_at
+from tests.untraced import untraced
 
 SHORT = 8 * 1024
 
@@ -97,6 +98,7 @@ class StreamTests(SynchronousTestCase):
             self.assertEqual(events(passed.out), expected, recording.name)
         self.assertGreater(seen, 15)
 
+    @untraced()
     def test_splits(self) -> None:
         """No split changes anything: every one of short streams, many sore ones of long ones."""
         chance = random.Random(20_251_125)

@@ -27,6 +27,7 @@ from tests.dialects.streams import (
     split_at,
     windows,
 )
+from tests.untraced import untraced
 
 PROVIDERS = (
     *("azure", "cerebras", "cloudflare", "deepseek", "gemini", "github", "groq", "huggingface"),
@@ -261,6 +262,7 @@ class StreamTests(SynchronousTestCase):
             self.assertFalse(any(with_usage[:-1]), recording.name)
             self.assertEqual(with_usage[-1], outcome.usage is not None, recording.name)
 
+    @untraced()
     def test_every_split(self) -> None:
         """Short streams at every place; long ones wherever a split could do harm."""
         for recording in self.streams():
@@ -276,6 +278,7 @@ class StreamTests(SynchronousTestCase):
                     if place in event:
                         self.same(Outcome(split_at(window, place)), expected, recording, place)
 
+    @untraced()
     def test_many_splits(self) -> None:
         """In pieces of any size, in single bytes, and long streams at places over all of them."""
         chance = random.Random(20_251_125)

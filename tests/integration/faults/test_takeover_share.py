@@ -38,6 +38,7 @@ from tests.integration.faults.storytellers import (
     write_anthropic,
     write_openai,
 )
+from tests.untraced import untraced
 
 #: Doubled words and blanks, quotes, code with its indentation, letters of two to four bytes.
 STORY = Story(
@@ -166,6 +167,7 @@ class ShareTestCase(SynchronousTestCase):
 class TextTests(ShareTestCase):
     """Texts."""
 
+    @untraced()
     def test_every_byte(self) -> None:
         """A stream cut at any byte is rescued, however another one goes on."""
         share, kinds = Share(), cycle(TARGETS)
@@ -176,6 +178,7 @@ class TextTests(ShareTestCase):
                 share.add((place, kind, habit), *answer, STORY)
         self.check(share, least=3_500)
 
+    @untraced()
     def test_every_character(self) -> None:
         """The same for each character, each way to be asked, and each way to go on."""
         share = Share()
