@@ -193,7 +193,7 @@ class Breaker:
     failures: int = field(
         default=5,
         metadata=key(
-            scalars.positive_count, "This many failures within `window` open the breaker."
+            scalars.positive_count, "This many failures in a row within `window` open the breaker."
         ),
     )
     window: float = field(
