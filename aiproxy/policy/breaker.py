@@ -182,12 +182,6 @@ class StandingBook:
         credential = self._credentials.get(key[2])
         return credential is not None and now < credential.suspect_until and not self.is_open(key)
 
-    def forgive(self, key: tuple[str, str, str]) -> None:
-        """Forget a candidate's past: what was wrong has been mended."""
-        standing = self._standings.get(key)
-        if standing is not None:
-            standing.succeeded()
-
     def _forget(self) -> None:
         """Forget half: those of whom there is nothing bad to remember first, then the oldest."""
         keys = sorted(self._standings, key=self.is_open)

@@ -312,16 +312,6 @@ class StandingBookTests(SynchronousTestCase):
         self.book.find(self.second)
         self.assertTrue(self.book.is_open(self.first))
 
-    def test_forgive(self) -> None:
-        """What was mended is forgotten, for whoever holds the standing as well."""
-        standing = self.book.find(self.first)
-        standing.failed(REFUSED_KEY, 0.0)
-        self.book.forgive(self.first)
-        self.book.forgive(self.stranger)
-        self.assertFalse(self.book.is_open(self.first))
-        self.assertTrue(standing.admit(0.0))
-        self.assertIs(self.book.find(self.first), standing)
-
     def test_change(self) -> None:
         """A reload reaches those that are known, and those to come; what is open stays open."""
         self.book.find(self.first).failed(FAULT, 0.0)
