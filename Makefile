@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet --editable
 METADATA := setup.py pyproject.toml
 
-# PYTHON=… names another interpreter, ARGS=… passes options on to the server.
+# PYTHON=… names another interpreter, ARGS=… passes options on to the server
+# or the benchmarks.
 PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types providers bench docs clean
+.PHONY: help run test lint types providers bench soak docs clean
 
 help:
 	@echo 'make run    start the server (ARGS="--config my.yaml" for options)'
@@ -20,7 +21,8 @@ help:
 	@echo 'make lint   check style and imports'
 	@echo 'make types  check types'
 	@echo 'make providers  write the table of docs/providers.md from what the tests show'
-	@echo 'make bench  run the benchmarks'
+	@echo 'make bench  run the benchmarks (ARGS=--quick for a short run)'
+	@echo 'make soak   look for growth under a long load'
 	@echo 'make docs   build the documentation into docs/_build'
 	@echo 'make clean  remove what the others made'
 
@@ -40,8 +42,10 @@ providers: $(VENV)/installed-test
 	$(BIN)/python -m pytest -q --provider-table
 
 bench: $(VENV)/installed
-	@if [ -f bench/__main__.py ]; then $(BIN)/python -m bench; \
-	else echo 'There are no benchmarks yet.'; fi
+	$(BIN)/python -m bench $(ARGS)
+
+soak: $(VENV)/installed
+	$(BIN)/python -m bench.soak $(ARGS)
 
 docs: $(VENV)/installed-docs
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html

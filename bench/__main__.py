@@ -1,101 +1,115 @@
 """
-aiproxy beside its upstream asked directly, and beside a bare Klein and treq proxy.
+aiproxy beside nginx, a bare Klein and treq proxy, and other gateways, in one run.
 
-``make bench``: a minute.  The load runs on the same machine, so look at the
-ratios, and on an idle machine.
+``make bench``: a quarter of an hour, on a machine that has nothing else to do.
+``python -m bench --quick`` takes two minutes; what counts is the ratios.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
+import argparse
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.load import TOKEN
-from bench.upstream import EVENTS
-
-_SECONDS = 4
-_CONNECTIONS = 32
-
-_CONFIGURATION = """
-providers:
-  up: {{type: openai, base_url: "http://127.0.0.1:{port}/v1", token: none}}
-models:
-  - {{name: up/m, provider: up}}
-"""
+from bench.figures import Figures, take_medians
+from bench.goals import format_goals
+from bench.machine import describe_machine
+from bench.processes import NotStarted, raise_descriptor_limit
+from bench.report import Measured, format_workload
+from bench.rig import CountsDiffer, Rig
+from bench.table import replace_tables
+from bench.targets import Target, find_targets
+from bench.workloads import FULL, QUICK, WORKLOADS, Effort, Workload
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m bench", description=__doc__)
+    names = [workload.name for workload in WORKLOADS]
+    targets = [target.name for target in find_targets()]
+    parser.add_argument("--quick", action="store_true", help="one short round of each")
+    parser.add_argument("--only", action="append", choices=names, help="a workload; repeatable")
+    parser.add_argument("--target", action="append", choices=targets, help="repeatable")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into this page")
+    options = parser.parse_args(arguments)
+    if options.write and (options.only or options.target):
+        parser.error("a page holds whole runs: --write goes without --only and --target")
+    return options
 
 
-@contextmanager
-def _running(port: int, *command: str, **environment: str) -> Iterator[int]:
-    process = subprocess.Popen(
-        command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + 20
-        while True:
+def measure(
+    rig: Rig, workload: Workload, targets: Sequence[Target], effort: Effort
+) -> dict[str, Figures]:
+    """
+    Measure a workload in rounds, in each of them every target once.
+
+    A target that does not start is told on stderr and left out.
+
+    :raises CountsDiffer: the upstream did not see each request once.
+    """
+    rounds: dict[str, list[Figures]] = {
+        target.name: [] for target in targets if workload.suits(target)
+    }
+    for _ in range(1 if workload.once else effort.rounds):
+        for target in targets:
+            if target.name not in rounds:
+                continue
             try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                if time.monotonic() > deadline or process.poll() is not None:
-                    raise SystemExit(f"{' '.join(command)} does not listen") from None
-                time.sleep(0.05)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
+                rounds[target.name].append(workload.measure(rig, target, effort))
+            except (NotStarted, OSError) as error:
+                print(f"{target.name}, {workload.name}: {error}", file=sys.stderr)
+                del rounds[target.name]
+    return {name: take_medians(figures) for name, figures in rounds.items()}
 
 
-def _load(port: int, connections: int, kind: str) -> tuple[float, float]:
-    command = [sys.executable, "-m", "bench.load", str(port), str(connections), str(_SECONDS), kind]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    return float(told[0]), float(told[1])
+def _join(results: Mapping[str, Measured], titles: Mapping[str, str], effort: Effort) -> str:
+    headings = {workload.name: workload.title for workload in WORKLOADS}
+    extent = (
+        f"Rounds: {effort.rounds}, of {effort.seconds:g} s for each target; "
+        f"{effort.paced_streams:,} paced and {effort.held_streams:,} open streams."
+    )
+    parts = [describe_machine(), extent, format_goals(results)]
+    for name, measured in results.items():
+        parts += [f"### {headings[name]}", format_workload(name, measured, titles)]
+    return "\n\n".join(parts)
 
 
-def main() -> None:
-    """Measure, and print two tables."""
-    with ExitStack() as stack:
-        upstream, bare, ours = _free_port(), _free_port(), _free_port()
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        file = folder / "provider_config.yaml"
-        file.write_text(_CONFIGURATION.format(port=upstream))
-        python = sys.executable
-        stack.enter_context(_running(upstream, python, "-m", "bench.upstream", str(upstream)))
-        stack.enter_context(_running(bare, python, "-m", "bench.bare", str(bare), str(upstream)))
-        command = [str(Path(python).with_name("aiproxy")), "run"]
-        options = [f"--config={file}", f"--addr=127.0.0.1:{ours}"]
-        stack.enter_context(_running(ours, *command, *options, AUTH_TOKEN=TOKEN))
-        targets = {"the upstream, directly": upstream, "Klein and treq": bare, "aiproxy": ours}
-
-        print(f"Plain answers, {_CONNECTIONS} connections; time at one connection")
-        base = 0.0
-        for name, port in targets.items():
-            rate, _ = _load(port, _CONNECTIONS, "plain")
-            _, median = _load(port, 1, "plain")
-            base = rate if port == bare else base
-            ratio = f"{rate / base:5.2f} of the bare ones" if base else ""
-            print(f"  {name:24} {rate:9.0f} answers/s  {median:7.3f} ms  {ratio}")
-
-        print(f"Streams of {EVENTS} events, {_CONNECTIONS} connections")
-        direct = 0.0
-        for name in ("the upstream, directly", "aiproxy"):
-            rate, _ = _load(targets[name], _CONNECTIONS, "stream")
-            direct = direct or rate
-            print(f"  {name:24} {rate * EVENTS:9.0f} events/s   {rate / direct:5.2f} of direct")
+def main(arguments: Sequence[str]) -> None:
+    """Measure, print, and write the page if that is asked for."""
+    options = _read_arguments(arguments)
+    effort = QUICK if options.quick else FULL
+    raise_descriptor_limit()
+    targets = [
+        target for target in find_targets() if not options.target or target.name in options.target
+    ]
+    titles = {target.name: target.title for target in targets}
+    ours = [target.name for target in targets if target.is_ours]
+    results: dict[str, Measured] = {}
+    with Rig() as rig:
+        for workload in WORKLOADS:
+            if options.only and workload.name not in options.only:
+                continue
+            try:
+                results[workload.name] = measure(rig, workload, targets, effort)
+            except CountsDiffer as error:
+                raise SystemExit(f"{workload.name}: {error}") from None
+            table = format_workload(workload.name, results[workload.name], titles)
+            print(f"{workload.title}\n\n{table}\n", flush=True)
+    print(format_goals(results))
+    if options.write:
+        page = options.write.read_text(encoding="utf-8")
+        tables = _join(results, titles, effort)
+        options.write.write_text(replace_tables(page, tables), encoding="utf-8")
+    failed = [
+        f"{name}, {workload}: {figures['errors']:.0f} errors"
+        for workload, measured in results.items()
+        for name, figures in measured.items()
+        if name in ours and figures.get("errors")
+    ]
+    absent = [name for name in ours if not any(name in measured for measured in results.values())]
+    failed += [f"{name} was not measured" for name in absent]
+    raise SystemExit("\n".join(failed) or None)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
