@@ -76,7 +76,10 @@ class AnthropicDialect:
         """Make a reader for one streamed answer."""
         translator = AnswerTranslator(self._note, most_held=max_event_bytes)
         return OpenAIStreamReader(
-            choices=choices, max_event_bytes=max_event_bytes, translate=translator.chunk
+            choices=choices,
+            max_event_bytes=max_event_bytes,
+            translate=translator.chunk,
+            follow=translator.follow,
         )
 
     def locate(self, url: str, wire: WireRequest) -> str:

@@ -90,6 +90,8 @@ class AnswerTranslator:
     #: How many entries of each list were told.
     _listed: Counter[str] = field(init=False, factory=Counter)
     _first_call: str = field(init=False, default="")
+    #: The block that the last event told a text of, and nothing else.
+    _followed: _Block | None = field(init=False, default=None)
 
     def answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Translate a whole answer."""
@@ -118,6 +120,7 @@ class AnswerTranslator:
         :raises AnswerTooLarge: more has to be held back than may be.
         """
         kind, index = event.get("type"), event.get("index")
+        self._followed = None
         choice: dict[str, Any] = {"index": 0}
         if kind == "message_start":
             message = _mapping(event.get("message"))
@@ -144,6 +147,17 @@ class AnswerTranslator:
         if kind == "message_delta" and self._usage:
             chunk["usage"] = write_usage(self._usage)
         return chunk
+
+    def follow(self, characters: int) -> bool:
+        """
+        Count texts that came like the last event's; see :meth:`OpenAIStreamReader.follow`.
+
+        A text's length tells where its block ends, and is all that is kept of it.
+        """
+        if self._followed is None:
+            return False
+        self._followed.length += characters
+        return True
 
     def _take_frame(self, message: Mapping[str, Any]) -> None:
         for name in ("id", "model"):
@@ -204,6 +218,8 @@ class AnswerTranslator:
             elif name == "text":
                 block.length += len(value)
                 said = {"content": value}
+                if len(delta) == 2 and "type" in delta:
+                    self._followed = block
             elif name == "partial_json" and block.told.get("type") == "tool_use":
                 if value:
                     block.pieces["input"] = []  # It is told, and need not be held.

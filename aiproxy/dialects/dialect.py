@@ -72,8 +72,10 @@ class StreamReader(Protocol):
     said: bool
     #: Events that could not be decoded and were passed over.
     skipped: int
+
     #: The last usage that the upstream told.
-    usage: Usage | None
+    @property
+    def usage(self) -> Usage | None: ...
 
     def feed(self, data: bytes) -> list[ChatChunk]:
         """Take some bytes of the body; give the chunks that they complete."""

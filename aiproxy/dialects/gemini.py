@@ -17,7 +17,7 @@ from attrs import field, frozen
 
 from aiproxy.dialects.answers import load_answer, settle_answer
 from aiproxy.dialects.dialect import StreamReader, WireRequest
-from aiproxy.dialects.gemini_answer import AnswerTranslator, join_answers
+from aiproxy.dialects.gemini_answer import AnswerTranslator, join_answers, write_usage
 from aiproxy.dialects.gemini_request import GeminiModel, RequestWriter
 from aiproxy.dialects.openai_errors import judge
 from aiproxy.dialects.openai_facts import holds_error, read_facts
@@ -83,6 +83,7 @@ class GeminiDialect:
             choices=choices,
             max_event_bytes=max_event_bytes,
             translate=self._translator().chunk,
+            write_usage=write_usage,
         )
 
     def locate(self, url: str, wire: WireRequest) -> str:

@@ -22,7 +22,7 @@ from aiproxy.dialects.shapes import ChatChunk, Usage
 from aiproxy.errors import UpstreamFailed
 from aiproxy.wire.json import dumps
 
-__all__ = ["AnswerTranslator", "join_answers"]
+__all__ = ["AnswerTranslator", "join_answers", "write_usage"]
 
 #: The numbers of finish reasons, where enumerations are asked for as numbers (recorded).
 _NUMBERED: Final = (
@@ -60,7 +60,7 @@ class AnswerTranslator:
 
     def chunk(self, document: Mapping[str, Any]) -> ChatChunk:
         """
-        Translate an event.
+        Translate an event, but for its usage: that is for :func:`write_usage`.
 
         :raises UpstreamFailed: the model has failed, by its finish reason.
         """
@@ -74,6 +74,8 @@ class AnswerTranslator:
     def answer(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Translate a whole answer; it raises as :meth:`chunk`."""
         answer = self._frame(document)
+        if "usage" in answer:
+            answer["usage"] = write_usage(answer["usage"])
         answer["choices"] = [
             self._choice(candidate, place, answer, "message")
             for place, candidate in enumerate(_candidates(document))
@@ -86,10 +88,10 @@ class AnswerTranslator:
             if document.get(theirs):
                 frame[name] = document[theirs]
         usage = document.get("usageMetadata")
-        if isinstance(usage, Mapping):
+        if usage and isinstance(usage, dict):
             # The last one counts, but may leave out what the others told.
             self._usage.update(usage)
-            frame["usage"] = _usage(self._usage)
+            frame["usage"] = self._usage
         return frame
 
     def _choice(
@@ -98,13 +100,14 @@ class AnswerTranslator:
         index = candidate.get("index")
         index = index if isinstance(index, int) else place
         content = candidate.get("content")
-        parts = content.get("parts") if isinstance(content, Mapping) else None
+        parts = content.get("parts") if isinstance(content, dict) else None
         said = self._say(parts if isinstance(parts, list) else [], index, answer)
-        extra = {name: value for name, value in candidate.items() if name not in _TOLD and value}
-        if extra:
-            said.setdefault("extra_content", {}).setdefault("google", {}).update(extra)
+        if not _TOLD.issuperset(candidate):
+            extra = {name: told for name, told in candidate.items() if name not in _TOLD and told}
+            if extra:
+                said.setdefault("extra_content", {}).setdefault("google", {}).update(extra)
         choice: dict[str, Any] = {"index": index, field: said}
-        reason = _reason(candidate.get("finishReason"))
+        reason = _reason(candidate["finishReason"]) if "finishReason" in candidate else None
         if reason is not None:
             word, native = reason
             # Calls finish with STOP (recorded).
@@ -114,7 +117,7 @@ class AnswerTranslator:
             if native:
                 choice["native_finish_reason"] = native
         logprobs = candidate.get("logprobsResult")
-        if isinstance(logprobs, Mapping):
+        if isinstance(logprobs, dict):
             choice["logprobs"] = {"content": _logprobs(logprobs)}
         return choice
 
@@ -125,7 +128,7 @@ class AnswerTranslator:
         images: list[dict[str, Any]] = []
         google: dict[str, Any] = {}
         for part in parts:
-            if not isinstance(part, Mapping):
+            if not isinstance(part, dict):
                 continue
             signature = part.get("thoughtSignature")
             if isinstance(part.get("text"), str):
@@ -133,7 +136,7 @@ class AnswerTranslator:
                 texts[name] = texts.get(name, "") + part["text"]
                 if signature:
                     google["thought_signature"] = signature
-            elif isinstance(part.get("functionCall"), Mapping):
+            elif isinstance(part.get("functionCall"), dict):
                 call = self._call(part["functionCall"], signature, index, answer)
                 if call is not None:
                     calls.append(call)
@@ -181,7 +184,7 @@ def join_answers(documents: list[Any]) -> dict[str, Any]:
     usage: dict[str, Any] = {}
     candidates: dict[int, dict[str, Any]] = {}
     for document in documents:
-        if not isinstance(document, Mapping):
+        if not isinstance(document, dict):
             continue
         joined.update(document)
         usage.update(document.get("usageMetadata") or {})
@@ -196,12 +199,12 @@ def join_answers(documents: list[Any]) -> dict[str, Any]:
     return joined
 
 
-def _candidates(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _candidates(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Give the candidates; a prompt that was blocked has one that says so."""
     told = document.get("candidates")
-    candidates = [one for one in told if isinstance(one, Mapping)] if isinstance(told, list) else []
+    candidates = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
     feedback = document.get("promptFeedback")
-    if not candidates and isinstance(feedback, Mapping) and feedback.get("blockReason"):
+    if not candidates and isinstance(feedback, dict) and feedback.get("blockReason"):
         reason = feedback["blockReason"]
         blocked = reason if reason in _BLOCKED else "PROHIBITED_CONTENT"
         return [{"finishReason": blocked, "promptFeedback": feedback}]
@@ -223,7 +226,7 @@ def _reason(told: Any) -> tuple[str, str | None] | None:
 
 def _image(told: Any) -> dict[str, Any] | None:
     """Write an image as OpenRouter does: Chat Completions have no field for it."""
-    if not isinstance(told, Mapping):
+    if not isinstance(told, dict):
         return None
     kind, data = told.get("mimeType"), told.get("data")
     if not isinstance(kind, str) or not kind.startswith("image/") or not isinstance(data, str):
@@ -231,32 +234,28 @@ def _image(told: Any) -> dict[str, Any] | None:
     return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{data}"}}
 
 
-def _usage(told: Mapping[str, Any]) -> Usage:
+def write_usage(told: Mapping[str, Any]) -> Usage:
     """Write usage; thoughts are a part of the completion, tools' results one of the prompt."""
-
-    def count(name: str) -> int:
-        value = told.get(name)
-        return value if isinstance(value, int) else 0
-
-    thoughts = count("thoughtsTokenCount")
-    prompt = count("promptTokenCount") + count("toolUsePromptTokenCount")
-    completion = count("candidatesTokenCount") + thoughts
-    usage: Usage = {
+    counts = {name: value for name, value in told.items() if isinstance(value, int)}.get
+    thoughts = counts("thoughtsTokenCount", 0)
+    prompt = counts("promptTokenCount", 0) + counts("toolUsePromptTokenCount", 0)
+    completion = counts("candidatesTokenCount", 0) + thoughts
+    details: dict[str, dict[str, Any]] = {
+        "promptTokensDetails": {"cached_tokens": min(counts("cachedContentTokenCount", 0), prompt)},
+        "candidatesTokensDetails": {"reasoning_tokens": thoughts},
+    }
+    for name, kept in details.items():
+        for detail in told.get(name) or ():
+            kind = detail.get("modality") if isinstance(detail, dict) else None
+            if kind in ("AUDIO", "IMAGE", "VIDEO"):
+                kept[f"{kind.lower()}_tokens"] = detail.get("tokenCount")
+    return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
-        "total_tokens": max(count("totalTokenCount"), prompt + completion),
-        "prompt_tokens_details": {"cached_tokens": min(count("cachedContentTokenCount"), prompt)},
-        "completion_tokens_details": {"reasoning_tokens": thoughts},
+        "total_tokens": max(counts("totalTokenCount", 0), prompt + completion),
+        "prompt_tokens_details": details["promptTokensDetails"],
+        "completion_tokens_details": details["candidatesTokensDetails"],
     }
-    for name, theirs in (
-        ("prompt", "promptTokensDetails"),
-        ("completion", "candidatesTokensDetails"),
-    ):
-        for detail in told.get(theirs) or ():
-            kind = detail.get("modality") if isinstance(detail, Mapping) else None
-            if kind in ("AUDIO", "IMAGE", "VIDEO"):
-                usage[f"{name}_tokens_details"][f"{kind.lower()}_tokens"] = detail.get("tokenCount")
-    return usage
 
 
 def _logprobs(told: Mapping[str, Any]) -> list[dict[str, Any]]:

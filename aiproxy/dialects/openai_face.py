@@ -92,7 +92,7 @@ class OpenAIStreamWriter:
                 "model": self._model,
             }
         # Twice: first for the order of the fields, then for their values.
-        return write_event(dumps({**self._frame, **chunk, **self._frame}))
+        return b"data: %b\n\n" % dumps({**self._frame, **chunk, **self._frame})
 
     def end(self) -> bytes:
         """Write the end of a whole answer."""

@@ -107,12 +107,12 @@ def holds_error(document: object) -> bool:
     """Whether a decoded body or event is an error: in OpenAI's way, Mistral's, Google's, …"""
     if isinstance(document, list):
         document = document[0] if document else None
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         return False
     if document.get("error"):
         return True
     groq = document.get("x_groq")
-    if isinstance(groq, Mapping) and groq.get("error"):
+    if isinstance(groq, dict) and groq.get("error"):
         return True
     if "choices" in document:
         return False

@@ -60,6 +60,7 @@ from aiproxy.wire.json import dumps
 __all__ = [
     "FINISH_REASONS",
     "find_payload",
+    "find_told_usage",
     "find_usage",
     "made_call_id",
     "repair_arguments",
@@ -220,13 +221,20 @@ def made_call_id(answer: Mapping[str, Any], index: int, number: int) -> str:
 
 def find_usage(document: Mapping[str, Any]) -> Usage | None:
     """Find the usage in an answer or a chunk, wherever it stands, and put it right."""
-    groq = document.get("x_groq")
+    usage = find_told_usage(document)
+    return None if usage is None else repair_usage(usage)
+
+
+def find_told_usage(document: Mapping[str, Any]) -> Usage | None:
+    """Find the usage as it was told: in a stream that tells it often only the last one counts."""
+    usage = document.get("usage")
+    if usage and isinstance(usage, dict):
+        return usage
     choices = document.get("choices")
-    holders = [document, groq, *(choices if isinstance(choices, list) else ())]
-    for holder in holders:
-        usage = holder.get("usage") if isinstance(holder, Mapping) else None
-        if isinstance(usage, dict) and usage:
-            return repair_usage(usage)
+    for holder in (document.get("x_groq"), *(choices if isinstance(choices, list) else ())):
+        usage = holder.get("usage") if isinstance(holder, dict) else None
+        if usage and isinstance(usage, dict):
+            return usage
     return None
 
 

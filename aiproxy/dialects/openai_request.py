@@ -19,6 +19,9 @@ from aiproxy.wire.json import dumps
 
 __all__ = ["fit_request"]
 
+#: Of messages that are taken everywhere as they are.
+_BARE: Final = frozenset(("role", "content"))
+_ROLES: Final = ("system", "user", "assistant")
 _SHORT_ID: Final = re.compile(r"[A-Za-z0-9]{9}")
 
 
@@ -126,6 +129,8 @@ def _write_tier(body: dict[str, Any], quirks: Quirks) -> list[str]:
 def _write_choice(body: dict[str, Any], quirks: Quirks, model: str) -> list[str]:
     """Write which tools may or must be called, in place."""
     choice = body.get("tool_choice")
+    if choice is None and not quirks.ignores_choice:
+        return []
     if quirks.ignores_choice:
         body.pop("tool_choice", None)
         if choice == "none":
@@ -145,17 +150,17 @@ def _write_choice(body: dict[str, Any], quirks: Quirks, model: str) -> list[str]
 
 def _named(holder: object) -> object:
     """Give the name of the function that a tool, or a choice of one, is about."""
-    function = holder.get("function") if isinstance(holder, Mapping) else None
-    return function.get("name") if isinstance(function, Mapping) else None
+    function = holder.get("function") if isinstance(holder, dict) else None
+    return function.get("name") if isinstance(function, dict) else None
 
 
 def _write_schema(body: dict[str, Any], quirks: Quirks) -> str:
     """Write the form of the answer, in place; give what the model has to be told in words."""
     told = body.get("response_format")
-    if quirks.schemas == "named" or not isinstance(told, Mapping):
+    if quirks.schemas == "named" or not isinstance(told, dict):
         return ""
     named = told.get("json_schema")
-    schema = named.get("schema") if isinstance(named, Mapping) else None
+    schema = named.get("schema") if isinstance(named, dict) else None
     if quirks.schemas == "value":
         # JSON mode has no other way than a schema: "missing field `value`" (published).
         if told.get("type") == "json_schema" or (
@@ -183,6 +188,8 @@ def _fit_message(message: Any, quirks: Quirks, model: str, dropped: list[str]) -
     """
     if not isinstance(message, dict):
         return message
+    if message.keys() == _BARE and message["role"] in _ROLES and type(message["content"]) is str:
+        return message  # Nearly all are so: no provider wants anything else.
     message = _strip(message, quirks)
     if quirks.system_only and message.get("role") == "developer":
         message["role"] = "system"

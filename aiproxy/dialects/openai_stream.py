@@ -18,11 +18,12 @@ from aiproxy.dialects.openai_errors import judge, judge_choice
 from aiproxy.dialects.openai_facts import holds_error, read_facts
 from aiproxy.dialects.openai_repairs import (
     find_payload,
-    find_usage,
+    find_told_usage,
     made_call_id,
     repair_arguments,
     repair_finish,
     repair_said,
+    repair_usage,
 )
 from aiproxy.dialects.shapes import ChatChunk, Usage, says_something
 from aiproxy.errors import AIProxyError, AnswerTooLarge, StreamCut, UpstreamFailed
@@ -83,6 +84,10 @@ class OpenAIStreamReader:
     :param translate: turns each event's JSON into a chunk in OpenAI's shape,
         for providers of another; ``None``: the event holds nothing.  It may
         raise one of our errors.
+    :param write_usage: turns the usage that *translate* left in a chunk into
+        OpenAI's: most often only the last one is asked for.
+    :param follow: of a translation that knows what :meth:`follow` asks;
+        without it each event has to be translated.
     """
 
     def __init__(
@@ -91,34 +96,74 @@ class OpenAIStreamReader:
         choices: int,
         max_event_bytes: int,
         translate: Callable[[dict[str, Any]], ChatChunk | None] | None = None,
+        write_usage: Callable[[Usage], Usage] | None = None,
+        follow: Callable[[int], bool] | None = None,
     ) -> None:
         self.ended = False
         self.error: AIProxyError | None = None
         self.said = False
         self.skipped = 0
-        self.usage: Usage | None = None
+        self._usage: Usage | None = None
+        #: The last usage that was told, as it was.
+        self._told_usage: Usage | None = None
+        self.max_event_bytes = max_event_bytes
         self._translate = translate
+        self._write_usage = write_usage
+        self._follow = follow
         self._expected = choices
-        self._max_event_bytes = max_event_bytes
         self._events = SSEDecoder(max_event_bytes)
         self._choices: dict[int, _Choice] = {}
+        #: How many of them have their finish reason.
+        self._finishes = 0
         #: How the upstream's JSON begins.
         self._opening = b""
         #: What is held back: bytes of finish chunks, characters of arguments without a name.
         self._held = 0
-        #: The chunk that the usage goes into.
+        #: The last chunk that told usage; whether it told nothing else.
         self._usage_frame: ChatChunk = {}
+        self._usage_alone = True
 
     @property
     def finished(self) -> bool:
         """Every choice has its finish reason: only usage may follow."""
-        finished = sum(choice.finish is not None for choice in self._choices.values())
-        return finished >= self._expected
+        return self._finishes >= self._expected
+
+    @property
+    def usage(self) -> Usage | None:
+        """The last usage that the upstream told, put right."""
+        told, self._told_usage = self._told_usage, None
+        if told is not None:
+            written = told if self._write_usage is None else self._write_usage(told)
+            self._usage = repair_usage(written)
+        return self._usage
 
     @property
     def tool_call_open(self) -> bool:
         """A call has begun whose choice has no finish reason yet."""
         return any(choice.called and choice.finish is None for choice in self._choices.values())
+
+    @property
+    def between_events(self) -> bool:
+        """Whether what comes next begins an event."""
+        return self._events.between_events
+
+    @property
+    def followable(self) -> bool:
+        """Whether :meth:`follow` may ever allow anything."""
+        return self._translate is None or self._follow is not None
+
+    def follow(self, characters: int) -> bool:
+        """
+        Let events that follow the last one pass unread: the same but for their texts.
+
+        The last event said nothing but a text.  Whatever stands beside it, usage
+        or a finish reason, was taken from it and would be the same again.
+
+        :param characters: of all their texts; 0 only asks.
+        :return: whether they may pass: all that such an event changes is told
+            by *characters*, and what it becomes depends on its text alone.
+        """
+        return self.followable if self._follow is None else self._follow(characters)
 
     def feed(self, data: bytes) -> list[ChatChunk]:
         """Take some bytes; give the chunks that they complete."""
@@ -250,7 +295,7 @@ class OpenAIStreamReader:
                 return
             if type(choice.get("index")) is not int:
                 choice["index"] = place
-            state = self._choice(choice["index"])
+            state = self._choices.get(choice["index"]) or self._add_choice(choice["index"])
             if state is None:
                 return
             says = self._read_delta(choice, chunk, state)
@@ -269,28 +314,26 @@ class OpenAIStreamReader:
                 continue
             kept.append(choice)
         if tells_usage:
-            self._usage_frame = _identity(chunk) if kept or goes_out else chunk
+            self._usage_frame, self._usage_alone = chunk, not (kept or goes_out)
         if kept or (not told and not tells_usage and len(chunk) > 1):
             chunks.append(chunk)
         chunks += released
 
     def _take_usage(self, chunk: ChatChunk) -> bool:
         """Take the usage out of a chunk; whether it told any."""
-        usage = find_usage(chunk)
+        usage = find_told_usage(chunk)
         chunk.pop("usage", None)
         if usage is None:
             return False
-        self.usage = usage
+        self._told_usage = usage
         return True
 
-    def _choice(self, index: int) -> _Choice | None:
-        """Find what is known of a choice."""
-        state = self._choices.get(index)
-        if state is None:
-            if len(self._choices) >= max(self._expected, _MOST_CHOICES):
-                self._fail(UpstreamFailed("the upstream's answer has too many choices"))
-                return None
-            state = self._choices[index] = _Choice()
+    def _add_choice(self, index: int) -> _Choice | None:
+        """Begin a choice, if there may be another."""
+        if len(self._choices) >= max(self._expected, _MOST_CHOICES):
+            self._fail(UpstreamFailed("the upstream's answer has too many choices"))
+            return None
+        state = self._choices[index] = _Choice()
         return state
 
     def _read_delta(self, choice: dict[str, Any], chunk: ChatChunk, state: _Choice) -> bool:
@@ -338,7 +381,9 @@ class OpenAIStreamReader:
                 held["native_finish_reason"] = native
             frame = _identity(chunk)
         repair_finish(held, called=state.called)
-        if state.finish is not None:
+        if state.finish is None:
+            self._finishes += 1
+        else:
             (earlier,) = state.finish["choices"]
             if held["finish_reason"] == "stop":
                 # The later word is not the more telling one (Together, recorded).
@@ -357,7 +402,7 @@ class OpenAIStreamReader:
     def _hold(self, size: int) -> None:
         """Count what is held back: no more than one event may be."""
         self._held += size
-        if self._held > self._max_event_bytes:
+        if self._held > self.max_event_bytes:
             self._fail(AnswerTooLarge("the upstream's answer has too much that must be held back"))
 
     # --- tool calls -------------------------------------------------------------
@@ -472,7 +517,8 @@ class OpenAIStreamReader:
                 chunks.append({**_identity(finish), "choices": [choice]})
             chunks.append(finish)
         if self.usage is not None:
-            chunks.append({**self._usage_frame, "choices": [], "usage": self.usage})
+            frame = self._usage_frame if self._usage_alone else _identity(self._usage_frame)
+            chunks.append({**frame, "choices": [], "usage": self.usage})
 
     def _fail(self, error: AIProxyError) -> None:
         self.error = error

@@ -70,6 +70,8 @@ class RawStreamReader:
         self._max_event_bytes = max_event_bytes
         self._decoder = SSEDecoder(max_event_bytes)
         self._held = bytearray()
+        #: No other line end has come.
+        self._only_lf = True
         #: Of what is held, this much has no blank line in it.
         self._searched = 0
         self._feed = self._feed_bytes if tap.only_bytes else self._feed_unknown
@@ -154,6 +156,7 @@ class RawStreamReader:
 
     def _feed_events(self, data: bytes) -> list[ChatChunk]:
         self._held += data
+        self._only_lf = self._only_lf and b"\r" not in data
         chunks: list[ChatChunk] = []
         try:
             for block in self._blocks():
@@ -169,12 +172,21 @@ class RawStreamReader:
 
     def _blocks(self) -> Iterator[bytes]:
         """Take the whole events out of what is held, blank lines included."""
-        while found := _BLANK_LINE.search(self._held, max(0, self._searched - 4)):
-            block = bytes(self._held[: found.end()])
-            del self._held[: found.end()]
-            self._searched = 0
-            yield block
+        begin = 0
+        search_from = max(0, self._searched - 4)
+        while end := self._find_end(search_from):
+            yield bytes(self._held[begin:end])
+            begin = search_from = end
+        del self._held[:begin]
         self._searched = len(self._held)
+
+    def _find_end(self, begin: int) -> int:
+        """Find where the next blank line ends; 0 if there is none."""
+        if self._only_lf:
+            place = self._held.find(b"\n\n", begin)
+            return place + 2 if place >= 0 else 0
+        found = _BLANK_LINE.search(self._held, begin)
+        return found.end() if found else 0
 
     def _read_block(self, block: bytes, events: list[Event]) -> bool:
         """Note what a block says; whether it goes on to the client."""

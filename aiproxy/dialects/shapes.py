@@ -35,6 +35,10 @@ Usage: TypeAlias = dict[str, Any]
 _ABOUT: Final = frozenset({"role", "name", "channel"})
 
 
+#: What can say anything.
+_SAYING: Final = (str, list, dict)
+
+
 def says_something(delta: Mapping[str, Any]) -> bool:
     """
     Whether a delta or a message holds some content, reasoning, refusal or call.
@@ -43,6 +47,6 @@ def says_something(delta: Mapping[str, Any]) -> bool:
     ``token_id``, recorded) are never what is said.
     """
     for name, value in delta.items():
-        if value and name not in _ABOUT and isinstance(value, str | list | dict):
+        if value and name not in _ABOUT and isinstance(value, _SAYING):
             return True
     return False

@@ -150,6 +150,16 @@ class Takeover:
                 break
         return given
 
+    def follow(self, chunk: ChatChunk) -> None:
+        """
+        Take note of a text that went to the caller without :meth:`feed`.
+
+        That may be once one like it was given whole: from there on all is.
+        """
+        self._note(chunk)
+        if self._joint is not None:
+            self._attempts[-1].received += len(DeliveredChoice().take(chunk["choices"][0]["delta"]))
+
     def end(self, usage: Usage | None = None) -> list[ChatChunk]:
         """
         Say that the current upstream's answer is whole; give the end of it.

@@ -6,8 +6,11 @@ from aiproxy.config.schema import Timeouts
 from aiproxy.dialects.dialect import StreamReader
 from aiproxy.dialects.face import StreamWriter
 from aiproxy.dialects.fold import ChatFold
+from aiproxy.dialects.openai_face import OpenAIStreamWriter
+from aiproxy.dialects.openai_stream import OpenAIStreamReader
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk
 from aiproxy.errors import AIProxyError, AnswerTooLarge
+from aiproxy.gateway.lane import Lane
 from aiproxy.gateway.phases import Phases
 from aiproxy.gateway.takeover import Takeover
 
@@ -20,6 +23,7 @@ class StreamTranscoder:
 
     :param reasoning: the model may think for long before each word.
     :param takeover: what has to know of each chunk, and may hold some back.
+    :param quick: let text after text in one frame pass by a :class:`Lane`.
     """
 
     def __init__(
@@ -30,6 +34,7 @@ class StreamTranscoder:
         *,
         reasoning: bool,
         takeover: Takeover | None = None,
+        quick: bool = True,
     ) -> None:
         self.started = False
         self.ended = False
@@ -40,6 +45,14 @@ class StreamTranscoder:
         self._reasoning = reasoning
         self._idle = timeouts.reasoning if reasoning else timeouts.idle
         self._call_idle = timeouts.reasoning
+        self._lane: Lane | None = None
+        if (
+            quick
+            and isinstance(reader, OpenAIStreamReader)
+            and reader.followable
+            and isinstance(writer, OpenAIStreamWriter)
+        ):
+            self._lane = Lane(reader, self._take, takeover)
 
     @property
     def finished(self) -> bool:
@@ -53,11 +66,14 @@ class StreamTranscoder:
 
     def feed(self, data: bytes) -> bytes:
         """Take some bytes of the upstream's body."""
+        if self._lane is not None:
+            return self._lane.feed(data)
         return self._take(self._reader.feed(data))
 
     def close(self) -> bytes:
         """No more bytes come."""
-        return self._take(self._reader.close())
+        rest = b"" if self._lane is None else self._lane.close()
+        return rest if self.ended else rest + self._take(self._reader.close())
 
     def _take(self, chunks: list[ChatChunk]) -> bytes:
         reader, takeover = self._reader, self._takeover

@@ -93,6 +93,11 @@ class SSEDecoder:
         """The first :data:`STRAY_BYTES` of the lines that were no fields, each with an LF."""
         return bytes(self._stray)
 
+    @property
+    def between_events(self) -> bool:
+        """Whether what comes next begins a line, outside of any event."""
+        return not (self._tail or self._event_bytes or self._after_cr or self._start)
+
     def feed(self, data: bytes) -> list[Event]:
         """
         Take the next bytes; return the events that they complete.
@@ -151,7 +156,10 @@ class SSEDecoder:
         if self._after_cr and data.startswith(b"\n"):
             data = data[1:]
         self._after_cr = data.endswith(b"\r")
-        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        lines = data.splitlines()
+        if data.endswith((b"\n", b"\r")):
+            lines.append(b"")
+        return b"\n".join(lines)
 
     def _without_bom(self, data: bytes) -> bytes:
         """Drop a byte order mark at the start; wait while what came may be a piece of one."""
@@ -192,10 +200,10 @@ class SSEDecoder:
     def _read_events(self, data: bytes, events: list[Event]) -> None:
         """Read what begins outside of any event and is shorter than the bound."""
         if data.startswith(b"data: ") and data.endswith(b"\n\n"):
-            # Most packets: whole events of one line each.  If there are two line
-            # ends for each event, then there is nothing else between them.
-            payloads = data[6:-2].split(b"\n\ndata: ")
-            if data.count(b"\n") == 2 * len(payloads):
+            # Most packets: whole events of one line each, each with a blank one.
+            lines = data.split(b"\n")
+            payloads = [line[6:] for line in lines[:-1:2] if line.startswith(b"data: ")]
+            if 2 * len(payloads) + 1 == len(lines) and not any(lines[1::2]):
                 events += map(Event, payloads)
                 return
         *blocks, rest = data.split(b"\n\n")

@@ -91,6 +91,18 @@ class FramingTests(SynchronousTestCase):
         self.assertIsInstance(passed.error, StreamCut)
         self.assertTrue(passed.failure.startswith(b'data: {"error":'))
 
+    def test_changed_line_ends(self) -> None:
+        """Line ends may change from event to event, and within a packet."""
+        lf, crlf = write_events(text("a")), write_events(text("b"), end=b"\r\n\r\n")
+        end = write_events("[DONE]")
+        for pieces in (
+            [lf, crlf, lf, end],
+            [lf + crlf + lf + end],
+            [lf[:-1], b"\n" + crlf, lf + end],
+        ):
+            passed = Passage(COMPLETE, pieces)
+            self.assertEqual((passed.out, passed.error), (lf + crlf + lf + end, None), pieces)
+
     def test_missing_blank_line(self) -> None:
         """A last event without its blank line counts."""
         for last in (b"data: [DONE]", b"data: [DONE]\n"):

@@ -220,6 +220,23 @@ class StandardTests(SynchronousTestCase):
 class ProviderTests(SynchronousTestCase):
     """What providers send beside the standard's path."""
 
+    def test_between_events(self) -> None:
+        """It knows whether it is within an event; a byte order mark may still come at first."""
+        decoder = SSEDecoder(ROOMY)
+        self.assertFalse(decoder.between_events)
+        for data, between in (
+            (b"data: a\n\n", True),
+            (b"d", False),
+            (b"ata: a\n", False),
+            (b"\n", True),
+            (b"event: b\n", False),
+            (b"data: c\n\n: comment\n", True),
+            (b"data: d\r\n\r", False),
+            (b"\n", True),
+        ):
+            decoder.feed(data)
+            self.assertEqual(decoder.between_events, between, data)
+
     def test_no_last_blank_line(self) -> None:
         """The last event is delivered at the end, its line ended or not; once."""
         for end in (b"", b"\n", b"\r", b"\r\n"):

@@ -1,0 +1,132 @@
+"""
+The quick way for the steady state of a stream: text after text in one frame.
+
+Most events of a stream differ from the one before only in their text.  From an
+event that went the ordinary way, a template is made; as long as the events
+that follow directly have its frame, they pass without being read, and what is
+written is byte for byte what the ordinary way would have written: for what it
+makes of such an event depends on nothing but the text, and changes nothing
+but the count of what was said (:meth:`OpenAIStreamReader.follow`).  Whatever
+differs goes the ordinary way, and the next event gives a new template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from aiproxy.dialects.openai_stream import OpenAIStreamReader
+from aiproxy.dialects.shapes import ChatChunk
+from aiproxy.gateway.lane_template import Template, learn
+from aiproxy.gateway.takeover import Takeover
+
+__all__ = ["Lane"]
+
+#: So many events of one packet are tried for a template.
+_MOST_TRIES: Final = 4
+#: When so many tries, or more, were in vain, as many packets go by before the next; at most these.
+_MOST_PAUSE: Final = 32
+#: A longer event is no template, and none is kept from the reader until it is whole.
+_MOST_BYTES: Final = 16 * 1024
+
+
+class Lane:
+    """
+    Feeds a reader, or passes it by.
+
+    :param take: writes what was read.
+    :param takeover: is told of what passes.
+    """
+
+    def __init__(
+        self,
+        reader: OpenAIStreamReader,
+        take: Callable[[list[ChatChunk]], bytes],
+        takeover: Takeover | None,
+    ) -> None:
+        self._reader = reader
+        self._take = take
+        self._takeover = takeover
+        self._template: Template | None = None
+        #: Part of an event that the reader has nothing of.
+        self._tail = b""
+        #: How many tries in a row were in vain; how many packets go by before the next.
+        self._vain = 0
+        self._pause = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Take some bytes of the upstream's body; give what goes to the client."""
+        if self._tail:
+            data, self._tail = self._tail + data, b""
+        if self._pause:
+            self._pause -= 1
+            return self._read(data)
+        if len(data) > self._reader.max_event_bytes:
+            return self._read(data)
+        written: list[bytes] = []
+        bare = self._template is None
+        for _ in range(_MOST_TRIES):
+            data = self._pass(data, written)
+            end = data.find(b"\n\n") + 2
+            if end < 2 or self._over:
+                break
+            written.append(self._learn(data[:end]))
+            data = data[end:]
+        untried = bare and self._template is not None
+        if self._vain >= _MOST_TRIES and not untried:
+            self._pause = min(self._vain, _MOST_PAUSE)
+        if self._may_hold(data):
+            self._tail = data
+        elif data and not self._over:
+            written.append(self._read(data))
+        return b"".join(written)
+
+    def close(self) -> bytes:
+        """No more bytes come: give what was held back to the reader."""
+        data, self._tail = self._tail, b""
+        return self._read(data) if data else b""
+
+    def _pass(self, data: bytes, written: list[bytes]) -> bytes:
+        """Let those events pass that have the template's frame; return what follows."""
+        template = self._template
+        passed = None if template is None else template.read(data)
+        if template is None or passed is None:
+            return data
+        self._vain = 0
+        self._reader.follow(len(passed.text))
+        if self._takeover is not None:
+            self._takeover.follow(template.say(passed.text))
+        written.append(passed.written)
+        return data[passed.used :]
+
+    def _may_hold(self, data: bytes) -> bool:
+        """Whether the reader would make nothing of these bytes: they end within an event."""
+        whole = b"\n\n" in data or b"\r" in data
+        return not whole and len(data) <= _MOST_BYTES and self._reader.between_events
+
+    def _learn(self, event: bytes) -> bytes:
+        """Let an event go the ordinary way, and try to make a template of it."""
+        reader = self._reader
+        whole = reader.between_events
+        chunks = reader.feed(event)
+        written = self._take(chunks)
+        self._vain += 1
+        self._template = None
+        if (
+            whole
+            and len(event) <= _MOST_BYTES
+            and len(chunks) == 1
+            and not self._over
+            and reader.follow(0)
+        ):
+            self._template = learn(event, written, chunks[0])
+        return written
+
+    def _read(self, data: bytes) -> bytes:
+        self._template = None
+        return self._take(self._reader.feed(data))
+
+    @property
+    def _over(self) -> bool:
+        takeover = self._takeover
+        return self._reader.ended or (takeover is not None and takeover.failed is not None)
