@@ -50,9 +50,11 @@ setup(
     install_requires=[
         "attrs>=24.2.0",
         "cryptography>=44.0.1",
+        "httptools>=0.6.4",
         "hyperlink>=21.0.0",
         "klein>=24.8.0",
         "orjson>=3.11.0",
+        "prometheus-client>=0.20.0",
         "pyopenssl>=24.3.0",
         "python-dotenv>=1.1.0",
         "pyyaml>=6.0.2",

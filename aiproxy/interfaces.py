@@ -99,9 +99,9 @@ class IProvider(Interface):
 class ICredentials(Interface):
     """What the requests of a provider's adapter show to be let in."""
 
-    def show(candidate: Candidate) -> Deferred[Mapping[str, str]]:
+    def show(candidate: Candidate) -> Mapping[str, str] | Deferred[Mapping[str, str]]:
         """
-        Return the headers for a request, names in lower case.
+        Return the headers for a request, names in lower case: now, or later.
 
         Fails only with :class:`aiproxy.errors.AIProxyError`.
         """

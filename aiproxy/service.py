@@ -17,7 +17,7 @@ from aiproxy.errors import ConfigurationError
 from aiproxy.gateway.running import RunningCalls
 from aiproxy.providers.discovery import Discovery
 from aiproxy.transport.client import UpstreamClient
-from aiproxy.transport.http.stock import StockSite
+from aiproxy.transport.http.site import GatewaySite
 from aiproxy.transport.state import StateStore
 
 __all__ = ["Listening", "ProxyService"]
@@ -34,7 +34,7 @@ class Listening:
     :param endpoints: each with what an error calls it.
     """
 
-    site: StockSite
+    site: GatewaySite
     endpoints: Sequence[tuple[str, IStreamServerEndpoint]]
 
 

@@ -10,8 +10,10 @@ import ipaddress
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from types import FrameType
 from typing import Any, ClassVar
 
 from twisted.application.service import IService
@@ -26,10 +28,10 @@ from aiproxy import __version__
 from aiproxy.config.load import Loaded, load
 from aiproxy.config.schema import Config
 from aiproxy.errors import ConfigurationError
-from aiproxy.gateway.usage import CallRecord
+from aiproxy.garbage import settle_garbage_collector
+from aiproxy.gateway.access_log import AccessLog
 from aiproxy.proxy import Proxy
 from aiproxy.service import Listening
-from aiproxy.transport.http.stock import StockSite
 
 __all__ = ["Options", "makeService"]
 
@@ -81,9 +83,11 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
+    running: Any = reactor
     try:
         loaded = load(options["config"], env_file=options["env-file"], folder=os.getcwd())
-        proxy = Proxy(loaded.config, reactor, report=log_call)
+        log = AccessLog(loaded.config.server, running, time.time)
+        proxy = Proxy(loaded.config, reactor, report=log.finished)
     except ConfigurationError as error:
         raise SystemExit(f"aiproxy: the configuration cannot be used\n{error}") from None
     try:
@@ -91,13 +95,13 @@ def makeService(options: Options) -> IService:
     except UsageError as error:
         raise SystemExit(f"aiproxy: {error}") from None
     service = proxy.service
-    site = StockSite(
-        proxy.resource(), reactor, max_request_bytes=loaded.config.server.max_request_bytes
-    )
-    service.listening = Listening(site, endpoints)
-    running: Any = reactor
+    service.listening = Listening(proxy.site(), endpoints)
+    # Not before: under twistd a fork and the loss of privileges lie behind us then.
+    running.callWhenRunning(log.reopen)
     running.callWhenRunning(_announce, loaded, proxy)
-    running.callWhenRunning(install_signals, running)
+    running.callWhenRunning(install_signals, running, log.reopen)
+    running.callWhenRunning(settle_garbage_collector)
+    running.addSystemEventTrigger("after", "shutdown", log.close)
     return service
 
 
@@ -202,35 +206,14 @@ def _url(address: Any) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def log_call(record: CallRecord) -> None:
-    """Write the line of a call that is over: names, times and counts, never what was said."""
-    ended = record.started if record.ended is None else record.ended
-    first = None if record.first_token is None else record.first_token - record.started
-    _log.info(
-        "call id={id} key={key} model={model} served_by={served_by} attempts={attempts}"
-        " takeovers={takeovers} error={error} stream={stream} ttft_s={ttft} duration_s={duration}"
-        " prompt_tokens={prompt} completion_tokens={completion}",
-        id=record.id,
-        key=record.key,
-        model=record.model or "-",
-        served_by=record.served_by or "-",
-        attempts=record.attempts,
-        takeovers=record.takeovers,
-        error=record.error or "-",
-        stream="true" if record.stream else "false",
-        ttft="-" if first is None else f"{first:.3f}",
-        duration=f"{ended - record.started:.3f}",
-        prompt=record.tokens.prompt,
-        completion=record.tokens.completion,
-    )
-
-
 # --- signals ------------------------------------------------------------------------
 
 
-def install_signals(reactor: Any) -> None:
+def install_signals(reactor: Any, reopen: Callable[[], None] = lambda: None) -> None:
     """
     Let the first TERM or INT stop in order, with exit status 0, and a second end at once.
+
+    USR1 opens the access log anew, and twistd's log file where there is one.
 
     Twistd would end by the signal itself.  Called when the reactor runs, for
     its start puts its own handlers in place.
@@ -250,12 +233,17 @@ def install_signals(reactor: Any) -> None:
         else:
             reactor.callFromThread(_log.warn, "SIGHUP: this version does not reload; restart it")
 
+    before = signal.getsignal(signal.SIGUSR1)
+
+    def rotate(number: int, frame: FrameType | None) -> None:
+        reactor.callFromThread(reopen)
+        if callable(before):
+            before(number, frame)  # With a log file it is twistd's.
+
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGHUP, hang_up)
-    if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
-        # With a log file it is twistd's; without one it would end us.
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, rotate)
 
 
 def _stop(reactor: Any) -> None:

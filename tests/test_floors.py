@@ -35,6 +35,7 @@ FLOORS = {
     "": 6,
     "proxy": 6,
     "service": 6,
+    "garbage": 6,
     "tap": 6,
     "cli": 6,
     "testing": 6,

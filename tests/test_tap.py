@@ -14,7 +14,6 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.usage import UsageError
 
 from aiproxy import tap
-from aiproxy.gateway.usage import CallRecord, Tokens
 from aiproxy.proxy import Proxy
 from aiproxy.service import ProxyService
 from tests.config.loading import LoadingTestCase
@@ -193,40 +192,6 @@ class AnnounceTests(LoadingTestCase):
         self.assertIn("NOBODY_SET_IT", said[0])
 
 
-class LogCallTests(LoadingTestCase):
-    """The line of a call."""
-
-    def line(self, record: CallRecord) -> str:
-        """Return the line."""
-        said: list[LogEvent] = []
-        observer = cast(ILogObserver, said.append)
-        globalLogPublisher.addObserver(observer)
-        try:
-            tap.log_call(record)
-        finally:
-            globalLogPublisher.removeObserver(observer)
-        [event] = said
-        return str(event["log_format"]).format(**event)
-
-    def test_answered(self) -> None:
-        """Who asked, who answered, how long it took and what it cost."""
-        record = CallRecord("r1", "team", 10.0, "chat", True, "up/m", "up", 2)
-        record.first_token, record.ended, record.tokens = 10.25, 12.0, Tokens(3, 4)
-        record.takeovers = 1
-        self.assertEqual(
-            self.line(record),
-            "call id=r1 key=team model=chat served_by=up/m attempts=2 takeovers=1 error=-"
-            " stream=true ttft_s=0.250 duration_s=2.000 prompt_tokens=3 completion_tokens=4",
-        )
-
-    def test_refused(self) -> None:
-        """What there is not is a dash."""
-        line = self.line(CallRecord("r1", "team", 10.0, error="model_not_found"))
-        self.assertIn("model=- served_by=- attempts=0 takeovers=0 error=model_not_found", line)
-        self.assertIn("stream=false", line)
-        self.assertIn("ttft_s=- duration_s=0.000", line)
-
-
 class StoppableReactor:
     """
     Runs what it is called with at once.
@@ -251,16 +216,27 @@ class StoppableReactor:
 class SignalTests(LoadingTestCase):
     """The signals' handlers; what they do to a process is tested with real ones."""
 
-    def test_installed(self) -> None:
-        """TERM stops the reactor, also one that stops already; USR1 ends nothing."""
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-        for number in numbers:
+    def setUp(self) -> None:
+        super().setUp()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-        reactor = StoppableReactor()
+        self.reactor = StoppableReactor()
+
+    def test_stop(self) -> None:
+        """TERM stops the reactor, also one that stops already."""
         for _ in range(2):
-            tap.install_signals(reactor)
+            tap.install_signals(self.reactor)
             signal.raise_signal(signal.SIGTERM)
-        self.assertEqual(reactor.stops, 2)
-        self.assertIs(signal.getsignal(signal.SIGUSR1), signal.SIG_IGN)
-        tap.install_signals(reactor)
+        self.assertEqual(self.reactor.stops, 2)
+
+    def test_rotate(self) -> None:
+        """USR1 opens the access log anew, and does what it did before."""
+        done: list[str] = []
+        tap.install_signals(self.reactor, lambda: done.append("access log"))
+        signal.raise_signal(signal.SIGUSR1)
+        self.assertEqual(done, ["access log"])
+        signal.signal(signal.SIGUSR1, lambda number, frame: done.append("twistd's"))
+        tap.install_signals(self.reactor, lambda: done.append("again"))
+        signal.raise_signal(signal.SIGUSR1)
+        self.assertEqual(done, ["access log", "again", "twistd's"])

@@ -36,9 +36,6 @@ class _Later:
 
 #: Delete a row when its key takes effect.
 _LATER = (
-    _Later("server.http", present="stock"),
-    _Later("server.access_log"),
-    _Later("server.log_format"),
     _Later("server.cors", present=()),
     _Later("server.trusted_proxies", present=()),
 )

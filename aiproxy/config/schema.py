@@ -222,6 +222,18 @@ class Config:
     admin_token: Secret | None = None
     port: int = 8080
     first_run: bool = False
+    _by_name: Mapping[str, Model] = field(init=False, repr=False, eq=False)
+    #: Those with the longest prefix first.
+    _wildcards: tuple[Model, ...] = field(init=False, repr=False, eq=False)
+
+    @_by_name.default
+    def _index(self) -> Mapping[str, Model]:
+        return {model.name: model for model in reversed(self.models) if not model.wildcard}
+
+    @_wildcards.default
+    def _sort(self) -> tuple[Model, ...]:
+        wildcards = [model for model in self.models if model.wildcard]
+        return tuple(sorted(wildcards, key=lambda model: -len(model.name)))
 
     @property
     def requires_auth(self) -> bool:
@@ -235,5 +247,8 @@ class Config:
         The exact name first, then the wildcard with the longest prefix;
         groups and ``SMALL`` and ``BIG`` are not models.
         """
-        serving = [model for model in self.models if model.serves(requested)]
-        return max(serving, key=lambda model: (not model.wildcard, len(model.name)), default=None)
+        model = self._by_name.get(requested)
+        if model is None and self._wildcards:
+            serving = (model for model in self._wildcards if model.serves(requested))
+            return next(serving, None)
+        return model

@@ -20,10 +20,13 @@ class Secret:
     :meth:`reveal` gives the text.
     """
 
-    __slots__ = ("_text",)
+    __slots__ = ("_digest", "_fingerprint", "_text")
 
     def __init__(self, text: str) -> None:
         self._text = text
+        # They are asked for with each request.
+        self._digest: bytes | None = None
+        self._fingerprint: str | None = None
 
     def reveal(self) -> str:
         """Return the text, for the one place that must send or compare it."""
@@ -32,12 +35,17 @@ class Secret:
     @property
     def digest(self) -> bytes:
         """The SHA-256 of the text: 32 bytes."""
-        return hashlib.sha256(self._bytes()).digest()
+        if self._digest is None:
+            self._digest = hashlib.sha256(self._bytes()).digest()
+        return self._digest
 
     @property
     def fingerprint(self) -> str:
         """Eight hex digits that name the secret in logs and states, the same in every run."""
-        return hashlib.sha256(b"aiproxy fingerprint\0" + self._bytes()).hexdigest()[:8]
+        if self._fingerprint is None:
+            salted = b"aiproxy fingerprint\0" + self._bytes()
+            self._fingerprint = hashlib.sha256(salted).hexdigest()[:8]
+        return self._fingerprint
 
     def _bytes(self) -> bytes:
         # Surrogates stand for undecodable bytes of the environment (PEP 383).

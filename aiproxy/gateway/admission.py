@@ -165,7 +165,7 @@ class Gate:
             fails with it when the patience is over.
         :raises ModelUnavailable: so it is with those that are passed by.
         """
-        paced = max((candidate.model.min_interval for candidate in candidates), default=0.0)
+        paced = max([candidate.model.min_interval for candidate in candidates], default=0.0)
         waits = patience > 0 or paced > 0
         found = self._try(candidates, tokens, patience, self._queue.wanted if waits else ())
         if isinstance(found, Entry):

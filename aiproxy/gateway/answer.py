@@ -13,6 +13,7 @@ from aiproxy.dialects.face import StreamWriter
 from aiproxy.dialects.raw_face import RawStreamWriter
 from aiproxy.errors import AIProxyError
 from aiproxy.gateway.attempt import Attempt
+from aiproxy.gateway.usage import CallRecord
 from aiproxy.gateway.watch import Watch
 from aiproxy.policy.routing import Candidate
 from aiproxy.transport.keep_alive import KeepAlive
@@ -48,6 +49,7 @@ class Course(Protocol):
 
     clock: IReactorTime
     watch: Watch
+    record: CallRecord
 
     @property
     def writer(self) -> StreamWriter:
@@ -136,8 +138,10 @@ class StreamedAnswer:
             notes = course.take_notes()
             if notes:
                 client.write(notes)
+            course.record.asked(course.clock.seconds())
             try:
                 await course.watch.wait(attempt.relay.attach(client))
                 return
             except AIProxyError as error:
+                course.record.heard(course.clock.seconds())
                 attempt = await course.go_on(attempt, error)

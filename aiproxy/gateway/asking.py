@@ -35,7 +35,6 @@ class AskPlain:
     :param write: writes it for the caller; what cannot be written is none.
     """
 
-    watch: Watch
     write: Callable[[Candidate, ChatAnswer], WrittenAnswer]
     insists: bool = False
 
@@ -45,8 +44,7 @@ class AskPlain:
 
     async def ask(self, attempt: Attempt, left: list[Found]) -> tuple[Attempt, WrittenAnswer]:
         """Ask one."""
-        answer = await self.watch.wait(Deferred.fromCoroutine(attempt.ask_plain()))
-        return attempt, self.write(attempt.candidate, answer)
+        return attempt, self.write(attempt.candidate, await attempt.ask_plain())
 
     def judge(self, attempt: Attempt, error: AIProxyError) -> Verdict | None:
         """As usual."""
@@ -81,14 +79,14 @@ class OpenStream:
     async def ask(self, attempt: Attempt, left: list[Found]) -> Attempt:
         """Ask one; where its first token is late, ask the next one too."""
         self.tell(attempt, "is asked")
-        opening = Deferred.fromCoroutine(self._open(attempt))
         hedge, clock = self.hedge, self.shared.clock
         if hedge is None or not left:
-            return await self.watch.wait(opening)
+            return await self._open(attempt)
         flow = self.shared.traffic.find(attempt.candidate.name)
         delay = hedge_delay(hedge.after, flow)
         if delay is None:
-            return await self.watch.wait(opening)
+            return await self._open(attempt)
+        opening = Deferred.fromCoroutine(self._open(attempt))
         budget = self.shared.hedges.setdefault(self.group, HedgeBudget())
         began, most, begun = clock.seconds(), hedge.budget_per_minute, [attempt]
 
@@ -135,7 +133,6 @@ class GoOn:
     :param tell: tells a reader of the stream what becomes of an attempt.
     """
 
-    watch: Watch
     takeover: Takeover
     pipe: Pipe
     tell: Tell
@@ -149,8 +146,7 @@ class GoOn:
         """Ask one, in the way that it can take."""
         self.tell(attempt, "is asked to go on")
         continuation = self.takeover.ask(target_of(attempt.candidate))
-        opening = Deferred.fromCoroutine(attempt.open_stream(self.pipe, continuation))
-        await self.watch.wait(opening)
+        await attempt.open_stream(self.pipe, continuation)
         return attempt
 
     def judge(self, attempt: Attempt, error: AIProxyError) -> Verdict | None:

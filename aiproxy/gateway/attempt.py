@@ -21,6 +21,7 @@ from aiproxy.gateway.phases import Phases
 from aiproxy.gateway.takeover import Takeover
 from aiproxy.gateway.transcode import FoldingTranscoder, StreamTranscoder
 from aiproxy.gateway.turn import CandidateTurn
+from aiproxy.gateway.usage import CallRecord
 from aiproxy.interfaces import IProvider, IReply
 from aiproxy.policy.routing import Candidate
 from aiproxy.providers.call import Call, name_source
@@ -64,6 +65,7 @@ class Attempt:
     See the module.
 
     :param turn: the right to ask this candidate.
+    :param record: of the call.
     :ivar relay: of a stream whose first content is there.
     :ivar reply: the upstream's, once its headers are there.
     :ivar usage: as far as the upstream has told.
@@ -75,6 +77,7 @@ class Attempt:
     turn: CandidateTurn
     phases: Phases
     clock: IReactorTime
+    record: CallRecord
     pipe: Pipe | None = None
     continuation: Continuation | None = None
     reply: IReply | None = None
@@ -102,7 +105,7 @@ class Attempt:
         try:
             answer = await (self._fold() if folds else self._collect())
         except AIProxyError as error:
-            name_source(error, self.candidate)
+            self._name(error)
             raise
         finally:
             self.phases.stop()
@@ -115,6 +118,7 @@ class Attempt:
         self.phases.begin_plain()
         reply = await self._start(self.asked.request, stream=False)
         body = await self.phases.wait(collect(reply, self.asked.max_response_bytes))
+        self.record.heard(self.clock.seconds())
         return reply.dialect.read_reply(body)
 
     async def _fold(self) -> ChatAnswer:
@@ -131,6 +135,7 @@ class Attempt:
         relay = StreamRelay(folding, self.clock)
         reply.deliver(relay)
         await self.phases.wait(relay.started)
+        self.record.heard(self.clock.seconds())
         return folding.answer()
 
     async def open_stream(self, pipe: Pipe, continuation: Continuation | None = None) -> None:
@@ -148,12 +153,17 @@ class Attempt:
             reply = await self._start(request, stream=True)
             self._relay(reply, pipe, reasoning=reasoning)
             await self.phases.wait(self.relay.started)
+            self.record.heard(self.clock.seconds())
         except AIProxyError as error:
-            name_source(error, self.candidate)
+            self._name(error)
             raise
         finally:
             self.phases.stop()
         self.turn.answered(streamed=True)
+
+    def _name(self, error: AIProxyError) -> None:
+        if error is not self.phases.over:  # That is nobody's.
+            name_source(error, self.candidate)
 
     def _relay(self, reply: IReply, pipe: Pipe, *, reasoning: bool) -> None:
         reader = self._reader = self._make_reader(reply)
@@ -202,6 +212,7 @@ class Attempt:
             operation=self.asked.operation,
         )
         starting: Deferred[Any] = self.provider.start(call)
+        self.record.asked(self.clock.seconds())
         reply: IReply = await self.phases.wait(starting)
         self.reply = reply
         self.phases.headers_came()
@@ -238,6 +249,7 @@ def asks_for_thought(request: ChatRequest) -> bool:
 
 
 def _total(usage: Usage) -> int | None:
-    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
-    total = sum(count for count in counts if isinstance(count, int))
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    total = prompt if isinstance(prompt, int) else 0
+    total += completion if isinstance(completion, int) else 0
     return total or None

@@ -16,6 +16,7 @@ from aiproxy.errors import AIProxyError
 from aiproxy.gateway.answer import PlainAnswer, StreamedAnswer
 from aiproxy.gateway.exchange import ClientCall, Exchange
 from aiproxy.gateway.explain import explain
+from aiproxy.gateway.metrics import Metrics
 from aiproxy.gateway.passing import keep_able
 from aiproxy.gateway.patience import Unsettled, settled_within
 from aiproxy.gateway.plan import Plan
@@ -24,7 +25,6 @@ from aiproxy.gateway.shared import Shared
 from aiproxy.gateway.usage import CallRecord, UsageLedger
 from aiproxy.policy.estimate import estimate_tokens
 from aiproxy.policy.routing import Situation, configured_name
-from aiproxy.transport.relay import ClientStalled
 
 __all__ = ["ClientCall", "Dispatcher"]
 
@@ -55,6 +55,7 @@ class Dispatcher:
         self.plan = plan
         self.running = RunningCalls()
         self.usage = UsageLedger()
+        self.metrics = Metrics(lambda name: configured_name(self.plan.config, name))
         self._report = report
 
     @property
@@ -75,21 +76,20 @@ class Dispatcher:
 
         :raises AIProxyError: for the caller.
         """
-        record = CallRecord(call.id, call.principal.name, self.shared.clock.seconds())
+        now = self.shared.clock.seconds()
+        record = CallRecord(call.id, call.principal.name, now, client=call.client, route=call.route)
+        plan, operation = self._plan, call.face.operation
         try:
             request = call.face.read_request(call.body)
             record.stream = request.get("stream") is True
-            found = self.plan.find(
-                request["model"],
-                self._situation(call, request),
-                call.principal,
-                call.face.operation,
-            )
-            if call.face.operation != CHAT:
-                found = keep_able(self.plan, found, call.face.operation)
-            record.model = configured_name(self.plan.config, request["model"])
-            exchange = Exchange(self.shared, self.plan.config, call, request, found, record)
+            situation = self._situation(call, request)
+            found = plan.find(request["model"], situation, call.principal, operation)
+            if operation != CHAT:
+                found = keep_able(plan, found, operation)
+            record.model = configured_name(plan.config, request["model"])
+            exchange = Exchange(self.shared, plan.config, call, request, found, record)
             self.running.begin(exchange.watch)
+            self.metrics.open_streams += record.stream
         except AIProxyError as error:
             self._finish(record, error)
             raise
@@ -101,10 +101,11 @@ class Dispatcher:
                 return answer
             opening = Deferred.fromCoroutine(exchange.open_stream())
             # Who waits for long has to hear something, and then errors come as events.
-            seconds = self.plan.config.server.keep_alive if call.face.operation == CHAT else 0.0
+            seconds = plan.config.server.keep_alive if operation == CHAT else 0.0
             try:
                 attempt = await settled_within(opening, seconds, self.shared.clock)
             except Unsettled:
+                record.status = 200  # Its head is out before anybody has answered.
                 return StreamedAnswer(None, exchange, opening, ended, seconds)
             served = exchange.served(attempt)
             return StreamedAnswer(served, exchange, succeed(attempt), ended, seconds)
@@ -140,17 +141,17 @@ class Dispatcher:
         def settled(error: BaseException | None) -> None:
             exchange.leave(whole=error is None)
             self.running.end(exchange.watch)
+            self.metrics.open_streams -= exchange.record.stream
             self._finish(exchange.record, error)
 
         return settled
 
     def _finish(self, record: CallRecord, error: BaseException | None) -> None:
-        record.ended = self.shared.clock.seconds()
-        if isinstance(error, AIProxyError):
-            record.error = str(error.code)
-        elif isinstance(error, (CancelledError, ClientStalled)):
-            record.error = "client_left"
-        elif error is not None:
-            record.error = "internal_error"
+        record.end(self.shared.clock.seconds(), error)
+        self.finished(record)
+
+    def finished(self, record: CallRecord) -> None:
+        """A request is over, whether it became a call or not."""
         self.usage.add(record)
+        self.metrics.observe(record)
         self._report(record)

@@ -22,6 +22,7 @@ from aiproxy.gateway.asking import AskPlain, GoOn, OpenStream
 from aiproxy.gateway.attempt import Asked, Attempt, Pipe
 from aiproxy.gateway.entrance import Entrance, Found
 from aiproxy.gateway.failover import Failover
+from aiproxy.gateway.notes import Notes
 from aiproxy.gateway.passing import passed_headers
 from aiproxy.gateway.shared import Shared
 from aiproxy.gateway.takeover import GiveUp, Takeover
@@ -38,9 +39,6 @@ __all__ = ["ClientCall", "Exchange"]
 #: Outcomes of attempts that the caller has had something of.
 _SAID: Final = ("answered", "cut", "left")
 
-#: Seconds; who has waited no longer has not waited.
-_SHORT: Final = 0.05
-
 
 @define
 class ClientCall:
@@ -53,6 +51,8 @@ class ClientCall:
     :param body: the request as it came.
     :param caller: among whom turns are fair: a key's name, or an address.
     :param timeout: seconds that the caller is ready to wait, if it says so.
+    :param client: the caller's address.
+    :param route: the path that it has come to, as it is declared.
     """
 
     id: str
@@ -61,6 +61,8 @@ class ClientCall:
     body: bytes = field(repr=False)
     caller: str = ""
     timeout: float | None = None
+    client: str | None = None
+    route: str | None = None
 
 
 class Exchange:
@@ -89,18 +91,19 @@ class Exchange:
         self._config = config
         self._call = call
         self._request = request
-        now = shared.clock.seconds()
-        # Who shares a key that was refused is asked behind the others.
-        self._found = sorted(
-            found, key=lambda one: shared.standings.is_suspect(limit_key(one[0]), now)
-        )
+        self._found = list(found)
+        if len(found) > 1:
+            # Who shares a key that was refused is asked behind the others.
+            now = shared.clock.seconds()
+            self._found.sort(key=lambda one: shared.standings.is_suspect(limit_key(one[0]), now))
         self._created = int(shared.wall())
         self._pipe: Pipe | None = None
         #: Whose streams were cut, the oldest first.
         self._cut: list[Candidate] = []
-        self._notes: list[str] = []
-        self._noted = now
         server = config.server
+        self._notes = Notes(
+            shared.clock, wanted=server.explain and call.face.operation == CHAT and record.stream
+        )
         asked = Asked(
             call.id,
             call.face.operation,
@@ -117,7 +120,7 @@ class Exchange:
             tokens=estimate_tokens(request, len(call.body)),
         )
         self.failover = Failover(
-            shared, config, asked, self.entrance, self.watch, record, self._note
+            shared, config, asked, self.entrance, self.watch, record, self._notes.add
         )
 
     async def answer_plain(self) -> PlainAnswer:
@@ -127,7 +130,7 @@ class Exchange:
         :raises AIProxyError: for the caller.
         """
         await self.entrance.admit_key(self._call.principal)
-        asking = AskPlain(self.watch, self._write)
+        asking = AskPlain(self._write)
         attempt, written = await self.failover.run(self._found[:], asking)
         self.failover.leave(attempt, "answered")
         self.record.read_usage(attempt.usage)
@@ -162,7 +165,7 @@ class Exchange:
         if isinstance(step, GiveUp):
             raise step.error
         others = self._others(cut.candidate)
-        asking = GoOn(self.watch, takeover, pipe, self._tell)
+        asking = GoOn(takeover, pipe, self._tell)
         if not any(asking.may_ask(candidate) for candidate, _ in others):
             raise takeover.give_up(error)
         try:
@@ -243,19 +246,11 @@ class Exchange:
 
     def take_notes(self) -> bytes:
         """Return what happened since the last time, as comments of a stream."""
-        notes, self._notes = self._notes, []
-        return b"".join(f": aiproxy: {note}\n\n".encode() for note in notes)
-
-    def _note(self, what: str) -> None:
-        self._noted = self.clock.seconds()
-        if self._config.server.explain and self._call.face.operation == CHAT:
-            self._notes.append(what)
+        return self._notes.take()
 
     def _tell(self, attempt: Attempt, what: str) -> None:
         """Note what becomes of an attempt, and how long the call has waited for that."""
-        waited = self.clock.seconds() - self._noted
-        after = f" after {waited:.1f} s" if waited >= _SHORT else ""
-        self._note(f"{attempt.candidate.name} {what}{after}")
+        self._notes.add_after_wait(f"{attempt.candidate.name} {what}")
 
     def _opening(self) -> OpenStream:
         group = self._config.groups.get(self._request["model"])

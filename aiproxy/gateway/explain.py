@@ -8,12 +8,12 @@ from aiproxy.config.schema import Config
 from aiproxy.gateway.admission import Gate
 from aiproxy.policy.routing import (
     Candidate,
+    Candidates,
     Situation,
     find_entries,
     not_found,
     offered_names,
     why_not,
-    with_tokens,
 )
 
 __all__ = ["explain"]
@@ -35,7 +35,7 @@ def explain(
     described = []
     for model, name in entries:
         reason = why_not(model, situation, operation)
-        for candidate in with_tokens(model, name, situation.turn):
+        for candidate in Candidates().find(model, name, situation.turn):
             one = _describe(candidate, situation)
             if reason is not None:
                 one |= {"in": False, "reason": reason}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -108,7 +107,7 @@ class Failover:
         self._record = record
         self._note = note
         #: Repeats so far, by candidate.
-        self._repeats: Counter[tuple[str, ...]] = Counter()
+        self._repeats: dict[tuple[str, ...], int] = {}
         #: Those that were asked at all.
         self._known: set[tuple[str, ...]] = set()
         #: Those whose leases are not given back.
@@ -155,19 +154,22 @@ class Failover:
         """
         candidate, provider = found
         shared, timeouts = self._shared, candidate.model.timeouts
+        key = limit_key(candidate)
         turn = CandidateTurn(
             entry,
             shared.traffic.find(candidate.name),
-            shared.standings.find(limit_key(candidate)),
+            shared.standings.find(key),
             shared.clock,
             shared.wall(),
             timeouts.first_token,
         )
-        if limit_key(candidate) not in self._known:
-            self._known.add(limit_key(candidate))
+        if key not in self._known:
+            self._known.add(key)
             shared.budgets.find(candidate.name).requested(shared.clock.seconds())
-        phases = Phases(shared.clock, timeouts, last=last)
-        attempt = Attempt(self._asked, candidate, provider, turn, phases, shared.clock)
+        phases = Phases(shared.clock, timeouts, self._watch, last=last)
+        attempt = Attempt(
+            self._asked, candidate, provider, turn, phases, shared.clock, self._record
+        )
         self._open.append(attempt)
         self._record.attempts += 1
         return attempt
@@ -177,6 +179,7 @@ class Failover:
         if attempt not in self._open:
             return
         self._open.remove(attempt)
+        self._record.heard(self._shared.clock.seconds())
         candidate = attempt.candidate
         outcome = "cut" if attempt.said else "failed"
         self._record.account(candidate.name, candidate.model.provider, outcome, attempt.usage)
@@ -194,6 +197,7 @@ class Failover:
         """An attempt is over that has not failed."""
         if attempt in self._open:
             self._open.remove(attempt)
+            self._record.heard(self._shared.clock.seconds())
             candidate = attempt.candidate
             self._record.account(candidate.name, candidate.model.provider, outcome, attempt.usage)
             attempt.leave()
@@ -209,6 +213,8 @@ class Failover:
 
     def _is_last(self, candidate: Candidate, left: list[Found]) -> bool:
         """Whether nobody else could be asked when this one has taken too long."""
+        if not left:
+            return True
         model = candidate.model
         streamed = self._record.stream or model.stream_upstream
         within = model.timeouts.first_token if streamed else model.timeouts.attempt
@@ -217,7 +223,7 @@ class Failover:
     def _decide(self, attempt: Attempt, error: AIProxyError, left: list[Found]) -> Verdict:
         return decide(
             error,
-            repeats=self._repeats[limit_key(attempt.candidate)],
+            repeats=self._repeats.get(limit_key(attempt.candidate), 0),
             settings=self._retry,
             others_free=self._entrance.any_free(left),
             soonest_other=self._entrance.soonest(left),
@@ -253,7 +259,7 @@ class Failover:
 
     def _is_back_soon(self, candidate: Candidate, error: AIProxyError) -> bool:
         """Whether a candidate has named a time that is worth a wait."""
-        if self._repeats[limit_key(candidate)] >= self._retry.max_retries:
+        if self._repeats.get(limit_key(candidate), 0) >= self._retry.max_retries:
             return False
         told = error.retry_after
         return isinstance(error, UpstreamRateLimited) and 0 < (told or 0) <= self._retry.max_delay
@@ -262,7 +268,8 @@ class Failover:
         """Take a repeat from the model's budget."""
         if not self._shared.budgets.find(candidate.name).take(self._shared.clock.seconds()):
             return False
-        self._repeats[limit_key(candidate)] += 1
+        key = limit_key(candidate)
+        self._repeats[key] = self._repeats.get(key, 0) + 1
         return True
 
     def _tell(self, candidate: Candidate, error: AIProxyError) -> None:

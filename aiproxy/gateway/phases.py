@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from aiproxy.config.schema import Timeouts
-from aiproxy.errors import UpstreamTimeout
+from aiproxy.errors import AIProxyError, UpstreamTimeout
+from aiproxy.gateway.watch import Watch
 from aiproxy.transport.deadline import Deadline
 
 __all__ = ["Phases"]
@@ -23,17 +25,23 @@ class Phases:
     They exist to go on to the next candidate, so the last one has none but the
     whole call's.
 
+    :param watch: of the whole call.
     :param last: nobody else can be asked.
     """
 
-    def __init__(self, clock: IReactorTime, timeouts: Timeouts, *, last: bool) -> None:
+    def __init__(
+        self, clock: IReactorTime, timeouts: Timeouts, watch: Watch, *, last: bool
+    ) -> None:
         self._clock = clock
+        self._watch = watch
         self._timeouts = timeouts
         self._last = last
-        self._deadline = Deadline(clock, self._expire)
+        #: Only while it is needed: the two know each other.
+        self._deadline: Deadline | None = None
         self._waiting: Deferred[object] | None = None
         self._expired: UpstreamTimeout | None = None
-        self._due = float("inf")
+        self._due = math.inf
+        self._seconds = 0.0
         self._what = ""
         self._sent: float | None = None
         self._headers = self._first_token = 0.0
@@ -44,10 +52,11 @@ class Phases:
         Wait, within the bounds; whoever cancels us cancels ``deferred``.
 
         :raises UpstreamTimeout: the phase has taken too long.
+        :raises AIProxyError: the whole call is over.
         """
         self._waiting = deferred  # type: ignore[assignment]
         try:
-            return await deferred
+            return await self._watch.wait(deferred)
         except CancelledError:
             if self._expired is not None:
                 raise self._expired from None
@@ -59,6 +68,11 @@ class Phases:
     def overdue(self) -> bool:
         """Whether the phase takes longer than it should, even if that ends nothing."""
         return self._clock.seconds() >= self._due
+
+    @property
+    def over(self) -> AIProxyError | None:
+        """Why the whole call is over, if it is."""
+        return self._watch.over
 
     def begin_plain(self) -> None:
         """A whole answer is asked for."""
@@ -77,9 +91,11 @@ class Phases:
     def connected(self) -> None:
         """The connection stands."""
         if self._whole_due is not None:
-            self._bound(
-                self._whole_due - self._clock.seconds(), "the provider's answer did not come"
-            )
+            if self._last:
+                self._due = self._whole_due
+                return
+            left = self._whole_due - self._clock.seconds()
+            self._bound(left, "the provider's answer did not come")
         else:
             self._bound(self._headers, "the provider did not take the request and answer")
 
@@ -111,16 +127,21 @@ class Phases:
 
     def stop(self) -> None:
         """The phases are over: leave no timer."""
-        self._due = float("inf")
-        self._deadline.cancel()
+        self._due = math.inf
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None:
+            deadline.cancel()
 
     def _bound(self, seconds: float, what: str) -> None:
         self._due = self._clock.seconds() + seconds
-        self._what = f"{what} within {max(0.0, seconds):g} seconds"
-        if not self._last:
-            self._deadline.set(max(0.0, seconds))
+        if self._last:
+            return
+        self._what, self._seconds = what, max(0.0, seconds)
+        if self._deadline is None:
+            self._deadline = Deadline(self._clock, self._expire)
+        self._deadline.set(self._seconds)
 
     def _expire(self) -> None:
-        self._expired = UpstreamTimeout(self._what)
+        self._expired = UpstreamTimeout(f"{self._what} within {self._seconds:g} seconds")
         if self._waiting is not None:
             self._waiting.cancel()

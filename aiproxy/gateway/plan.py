@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
 from aiproxy.config.schema import Config
 from aiproxy.dialects.operations import CHAT
 from aiproxy.errors import ModelUnavailable
 from aiproxy.interfaces import IProvider
 from aiproxy.policy.access import Access, Principal
-from aiproxy.policy.routing import Candidate, Situation, find_candidates
+from aiproxy.policy.routing import Candidate, Candidates, Situation, find_candidates
 from aiproxy.providers.registry import ProviderRegistry
 
 __all__ = ["Plan"]
@@ -26,6 +26,7 @@ class Plan:
     config: Config
     access: Access
     providers: ProviderRegistry
+    _candidates: Candidates = field(init=False, factory=Candidates, eq=False, repr=False)
 
     def find(
         self,
@@ -40,7 +41,7 @@ class Plan:
         :raises AIProxyError: as :func:`aiproxy.policy.routing.find_candidates`.
         """
         candidates = find_candidates(
-            self.config, requested, situation, principal.may_use, operation
+            self.config, requested, situation, principal.may_use, operation, self._candidates
         )
         found = [
             (candidate, provider)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
 from attrs import Factory, define, frozen
+from twisted.internet.defer import CancelledError
 
 from aiproxy.dialects.shapes import Usage
+from aiproxy.errors import AIProxyError
+from aiproxy.transport.relay import ClientStalled
 
-__all__ = ["CallRecord", "Spent", "Tokens", "UsageLedger", "read_tokens"]
+__all__ = ["CallRecord", "Spent", "Tokens", "UsageLedger", "read_cost", "read_tokens"]
+
+_MICRO: Final = 1e6
 
 
 @define
@@ -34,32 +42,44 @@ class Spent:
     :param model: the configured name of who was asked.
     :param outcome: ``answered``, ``failed``, ``cut``, ``late`` where another was faster, or
         ``left`` where the caller was.
+    :param cost: in micro-dollars; ``None``: the upstream has not told.
     """
 
     model: str
     provider: str
     outcome: str
     tokens: Tokens
+    cost: float | None = None
 
 
 @define
 class CallRecord:
     """
-    One call, as it goes on; times are the clock's seconds.
+    One request and its call, as it goes on; times are the clock's seconds.
+
+    A request that never became a call has one too: who was refused has no key,
+    and most of it is unknown.
 
     :param id: the request's id.
     :param key: whose token it came with.
     :param model: the configured name that was asked for; never a text that
         only the caller knows.
     :param attempts: how many were begun.
+    :param error: the error's code, which may be an upstream's own text.
     :param takeovers: how many went on where another was cut.
     :param rescued: the answer is whole, and would not be without them.
     :param tokens: as the caller is told.
     :param spent: each attempt that is over, with what it really used.
+    :param client: the caller's address.
+    :param route: the path as it is declared, not as it came.
+    :param status: of the answer's head; ``None``: there was none.
+    :param error_type: the error's type, one of a few words.
+    :param failed_provider: the configured name of the provider that the error came from.
+    :param waited: seconds in which only upstreams were waited for.
     """
 
     id: str
-    key: str
+    key: str | None
     started: float
     model: str | None = None
     stream: bool = False
@@ -73,10 +93,75 @@ class CallRecord:
     rescued: bool = False
     tokens: Tokens = Factory(Tokens)
     spent: list[Spent] = Factory(list)
+    client: str | None = None
+    route: str | None = None
+    status: int | None = None
+    error_type: str | None = None
+    failed_provider: str | None = None
+    waited: float = 0.0
+    #: How many upstreams are waited for, and since when.
+    _asked: int = 0
+    _since: float = 0.0
+
+    @property
+    def cost(self) -> float | None:
+        """What all attempts cost in micro-dollars; ``None``: no upstream has told."""
+        told = [one.cost for one in self.spent if one.cost is not None]
+        return sum(told) if told else None
+
+    def asked(self, now: float) -> None:
+        """
+        From now on an upstream is waited for.
+
+        An attempt calls it when its request is handed to the transport, a
+        stream again when the answer's first bytes have gone to the caller.
+        """
+        if not self._asked:
+            self._since = now
+        self._asked += 1
+
+    def heard(self, now: float) -> None:
+        """
+        The upstream has answered, or is given up; more often than asked is harmless.
+
+        An attempt calls it when the whole body or the first content is there,
+        before anything is made of it, and when it is over; a stream at its end.
+        """
+        if self._asked:
+            self._asked -= 1
+            if not self._asked:
+                self.waited += now - self._since
+
+    def end(self, now: float, error: BaseException | None = None) -> None:
+        """
+        The call is over.
+
+        :param error: why there is no whole answer.
+        """
+        self._asked = min(self._asked, 1)
+        self.heard(now)
+        self.ended = now
+        if isinstance(error, AIProxyError):
+            self.error, self.error_type = str(error.code), error.type
+            self.failed_provider = error.provider
+        elif isinstance(error, (CancelledError, ClientStalled)):
+            self.error = self.error_type = "client_left"
+        elif error is not None:
+            self.error = self.error_type = "internal_error"
+        if self.status is None:
+            self.status = self._settled_status(error)
+
+    def _settled_status(self, error: BaseException | None) -> int | None:
+        if error is None or self.first_token is not None:
+            return 200  # The head of a stream is out before its error.
+        if isinstance(error, AIProxyError):
+            return error.status
+        return None if self.error == "client_left" else 500
 
     def account(self, model: str, provider: str, outcome: str, usage: Usage | None) -> None:
         """Note that an attempt is over."""
-        self.spent.append(Spent(model, provider, outcome, read_tokens(usage)))
+        spent = Spent(model, provider, outcome, read_tokens(usage), read_cost(usage))
+        self.spent.append(spent)
 
     def read_usage(self, usage: Usage | None) -> None:
         """Note what the caller is told; ``None``: nothing, so what was spent stands."""
@@ -111,6 +196,18 @@ def read_tokens(usage: Usage | None) -> Tokens:
     cached = _count(_details(usage, "prompt_tokens_details"), "cached_tokens")
     reasoning = _count(_details(usage, "completion_tokens_details"), "reasoning_tokens")
     return Tokens(prompt, completion, min(cached, prompt), min(reasoning, completion))
+
+
+def read_cost(usage: Usage | None) -> float | None:
+    """
+    Return what an upstream says that a call costs, in micro-dollars, fractions kept.
+
+    OpenRouter does, in dollars, as ``usage.cost`` (recorded).
+    """
+    cost = (usage or {}).get("cost")
+    if isinstance(cost, (int, float)) and not isinstance(cost, bool) and 0 <= cost < math.inf:
+        return cost * _MICRO
+    return None
 
 
 def _count(usage: Usage, name: str) -> int:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from aiproxy.errors import AIProxyError, UpstreamTimeout
-from aiproxy.transport.deadline import Deadline
 
 __all__ = ["Watch"]
 
@@ -26,9 +25,8 @@ class Watch:
     def __init__(self, clock: IReactorTime, total: float) -> None:
         self.over: AIProxyError | None = None
         self._total = total
-        self._deadline = Deadline(clock, self._expire)
         self._waiting: list[Deferred[object]] = []
-        self._deadline.set(total)
+        self._timer: IDelayedCall | None = clock.callLater(total, self._expire)
 
     async def wait(self, deferred: Deferred[T]) -> T:
         """
@@ -60,8 +58,11 @@ class Watch:
 
     def stop(self) -> None:
         """The call is over: leave no timer."""
-        self._deadline.cancel()
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
 
     def _expire(self) -> None:
+        self._timer = None
         self.end(UpstreamTimeout(f"the request took longer than the {self._total:g} seconds that"
                                  " it may take in all"))  # fmt: skip

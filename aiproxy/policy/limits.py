@@ -13,18 +13,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from attrs import astuple, frozen
 
 from aiproxy.config.schema import Limits
-from aiproxy.config.secret import Secret
 from aiproxy.policy.learned import Learned
 from aiproxy.policy.pacing import MAX_WAIT, Pace, Turn
 from aiproxy.policy.routing import Candidate
 from aiproxy.policy.windows import WINDOW_BYTES, SlidingWindow, seconds_until
-from aiproxy.wire.urls import without_credentials
 
 __all__ = [
     "ADMISSION_BYTES",
@@ -407,13 +404,4 @@ def limit_key(candidate: Candidate) -> tuple[str, str, str]:
 
     Credentials are told apart by fingerprints, so that it may be stored.
     """
-    url = candidate.model.url or candidate.model.base_url or ""
-    shown = _shown(url)
-    credential = "" if candidate.token is None else candidate.token.fingerprint
-    if shown != url:
-        credential += Secret(url).fingerprint
-    return candidate.name, shown, credential
-
-
-#: The same few are asked for with each attempt.
-_shown = lru_cache(maxsize=1_024)(without_credentials)
+    return candidate.limit_key

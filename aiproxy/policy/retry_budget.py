@@ -57,8 +57,10 @@ class RetryBudget:
 
     def _turn_to(self, now: float) -> int:
         """Empty the cells whose seconds are over; return that of this second."""
+        second = int(now)
         # If the clock should ever go back, this second goes on.
-        second = max(int(now), self._second)
+        if second <= self._second:
+            return self._second % _CELLS
         for passed in range(max(self._second + 1, second - SECONDS), second + 1):
             self._requests[passed % _CELLS] = self._retries[passed % _CELLS] = 0
         self._second = second

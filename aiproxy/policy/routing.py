@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from functools import cached_property
 
 from attrs import Factory, frozen
 
@@ -21,11 +22,13 @@ from aiproxy.dialects.operations import CHAT, IMAGES
 from aiproxy.errors import InvalidRequest, ModelNotFound, ModelUnavailable, RequestTooLarge
 from aiproxy.policy.strategies import Member, order_group, order_size
 from aiproxy.policy.traffic import Traffic
+from aiproxy.wire.urls import without_credentials
 
 __all__ = [
     "ALL_IMAGES",
     "SIZES",
     "Candidate",
+    "Candidates",
     "Situation",
     "configured_name",
     "find_candidates",
@@ -33,7 +36,6 @@ __all__ = [
     "not_found",
     "offered_names",
     "why_not",
-    "with_tokens",
 ]
 
 #: In the place of an image model's name: every one, in turn.
@@ -44,6 +46,9 @@ SIZES = ("SMALL", "BIG")
 
 #: A name that is shorter was an alias to the Go proxy.
 _ALIAS_CHARACTERS = 10
+
+#: Model entries whose candidates are kept, a wildcard's for each name.
+_MOST_MADE = 4096
 
 #: A name that a caller made up is repeated to him no longer than this.
 _SHOWN_CHARACTERS = 80
@@ -62,7 +67,17 @@ class Candidate:
     name: str
     token: Secret | None = None
 
-    @property
+    @cached_property
+    def limit_key(self) -> tuple[str, str, str]:
+        """What its limits and its standing are found by; see :mod:`aiproxy.policy.limits`."""
+        url = self.model.url or self.model.base_url or ""
+        shown = without_credentials(url)
+        credential = "" if self.token is None else self.token.fingerprint
+        if shown != url:
+            credential += Secret(url).fingerprint
+        return self.name, shown, credential
+
+    @cached_property
     def upstream_model(self) -> str:
         """What the upstream calls the model."""
         return self.model.upstream_name(self.name)
@@ -85,12 +100,34 @@ class Situation:
     chance: random.Random = Factory(random.Random)
 
 
+class Candidates:
+    """The candidates of each model entry, made once; a wildcard's names are bounded."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str], tuple[Candidate, ...]] = {}
+
+    def find(self, model: Model, name: str, turn: int) -> Sequence[Candidate]:
+        """Return a model's candidates: one for each token, which take turns."""
+        made = self._made.get((model.name, name))
+        if made is None:
+            if len(self._made) >= _MOST_MADE:
+                self._made.clear()
+            tokens: Sequence[Secret | None] = model.tokens or (None,)
+            made = tuple(Candidate(model, name, token) for token in tokens)
+            self._made[model.name, name] = made
+        if len(made) == 1:
+            return made
+        turn %= len(made)
+        return made[turn:] + made[:turn]
+
+
 def find_candidates(
     config: Config,
     requested: str,
     situation: Situation,
     allowed: Callable[[str], bool] = lambda name: True,
     operation: str = CHAT,
+    candidates: Candidates | None = None,
 ) -> tuple[Candidate, ...]:
     """
     Return the plan for a request: at least one candidate.
@@ -99,6 +136,7 @@ def find_candidates(
     :param situation: what else the choice depends on.
     :param allowed: whether the caller may use a name; the others do not exist for him.
     :param operation: what is asked for; for images, ``all`` is every image model.
+    :param candidates: of this configuration, where they are kept.
     :raises ModelNotFound: nothing has this name.
     :raises InvalidRequest: it is a model for something else.
     :raises RequestTooLarge: no model takes a body of this length.
@@ -121,18 +159,19 @@ def find_candidates(
         raise RequestTooLarge(
             f"the model {_shown(requested)} takes requests of at most {most} bytes"
         )
-    candidates = tuple(
+    made = Candidates() if candidates is None else candidates
+    found = [
         candidate
         for model, name in fitting
         if model.disabled is None
-        for candidate in with_tokens(model, name, situation.turn)
-    )
-    if not candidates:
+        for candidate in made.find(model, name, situation.turn)
+    ]
+    if not found:
         why = next(model.disabled for model, _ in fitting if model.disabled is not None)
         raise ModelUnavailable(
             f"the model {_shown(requested)} is configured, but off: {why}", model=fitting[0][0].name
         )
-    return candidates
+    return tuple(found)
 
 
 def find_entries(
@@ -161,13 +200,6 @@ def why_not(model: Model, situation: Situation, operation: str) -> str | None:
     if not _takes(model, situation.body_bytes):
         return f"it takes requests of at most {model.max_request_length} bytes"
     return model.disabled and f"it is off: {model.disabled}"
-
-
-def with_tokens(model: Model, name: str, turn: int) -> Iterator[Candidate]:
-    """Give a model's candidates: one for each token, which take turns."""
-    tokens: Sequence[Secret | None] = model.tokens or (None,)
-    for place in range(len(tokens)):
-        yield Candidate(model, name, tokens[(turn + place) % len(tokens)])
 
 
 def _takes(model: Model, body_bytes: int) -> bool:
@@ -221,6 +253,9 @@ def _entries(config: Config, requested: str, situation: Situation) -> Iterator[t
     """Yield each model entry once, with the name that it serves."""
     seen: set[tuple[str, str]] = set()
     first = _resolve(config, requested, situation)
+    if len(first) == 1 and not first[0][0].fallbacks:
+        yield first[0]
+        return
     fallbacks = [
         entry
         for model, _ in first

@@ -20,9 +20,9 @@ __all__ = ["KeyHeader"]
 class KeyHeader:
     """A key that is what it is, in the header of its provider's type."""
 
-    def show(self, candidate: Candidate) -> Deferred[Mapping[str, str]]:
+    def show(self, candidate: Candidate) -> Mapping[str, str]:
         """Return the header with the candidate's key; none where it has none."""
-        return succeed(self._header(candidate))
+        return _header(candidate)
 
     def renew(
         self, candidate: Candidate, shown: Mapping[str, str]
@@ -30,12 +30,13 @@ class KeyHeader:
         """There is no other."""
         return succeed(None)
 
-    def _header(self, candidate: Candidate) -> dict[str, str]:
-        token, model = candidate.token, candidate.model
-        if token is None:
-            return {}
-        known = find_known_provider(model.provider_type)
-        name = known.key_header if known else "authorization"
-        if name == "authorization" or (model.dialect != "openai" and model.speaks_openai):
-            return {"authorization": f"Bearer {token.reveal()}"}
-        return {name: token.reveal()}
+
+def _header(candidate: Candidate) -> dict[str, str]:
+    token, model = candidate.token, candidate.model
+    if token is None:
+        return {}
+    known = find_known_provider(model.provider_type)
+    name = known.key_header if known else "authorization"
+    if name == "authorization" or (model.dialect != "openai" and model.speaks_openai):
+        return {"authorization": f"Bearer {token.reveal()}"}
+    return {name: token.reveal()}

@@ -66,6 +66,10 @@ class GigaChatProvider(HTTPProvider):
         """What it does beside chat; it draws when it is asked to in a chat."""
         return {*self.others, IMAGES}
 
+    def takes_steps(self, call: Call) -> bool:
+        """A token is fetched first, and files."""
+        return True
+
     async def _ask(self, call: Call, after: Afterwards) -> IReply:
         """Ask; images are drawn by a chat, and are files."""
         if call.operation == IMAGES:

@@ -9,10 +9,13 @@ credentials'.  A provider that needs more requests than one for a call
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
+from typing import Any
 
 from attrs import define, evolve, field, frozen
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredSemaphore, fail
 from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aiproxy.config.schema import Model
@@ -120,7 +123,37 @@ class HTTPProvider:
 
     def start(self, call: Call) -> Deferred[IReply]:
         """Send the call."""
-        return Deferred.fromCoroutine(self._start(call))
+        credentials = self.credentials
+        if not isinstance(credentials, KeyHeader) or self.takes_steps(call):
+            return Deferred.fromCoroutine(self._start(call))
+        # Nearly all calls are one request and one answer: a coroutine would
+        # cost as much as sending it.
+        try:
+            question = self._put(call, {**call.request, **call.candidate.model.body})
+            asked = self._post(call, question.wire, credentials.show(call.candidate))
+        except Exception as error:
+            return fail(_named(error, call.candidate))
+        return asked.addCallbacks(
+            self._take,
+            _name_failure,
+            callbackArgs=(call, question),
+            errbackArgs=(call.candidate,),
+        )
+
+    def takes_steps(self, call: Call) -> bool:
+        """Whether there is anything to be done before the request, or to be waited for."""
+        candidate = call.candidate
+        if candidate.model.provider_max_concurrent is not None:
+            return True
+        if self.images is None or call.operation != CHAT:
+            return False
+        return self.dialect.wants_images(call.request, model=candidate.upstream_model)
+
+    def _take(self, response: UpstreamResponse, call: Call, question: _Question) -> Any:
+        """Take an answer; what is no success may need another request."""
+        if 200 <= response.status < 300:
+            return question.reply(call, response, Afterwards())
+        return Deferred.fromCoroutine(self._start(call, question, response))
 
     def list_models(self, candidate: Candidate) -> Deferred[list[ListedModel]]:
         """Ask the provider for its models.  It fails only with our errors."""
@@ -147,15 +180,23 @@ class HTTPProvider:
             return request
         return with_images(request, await self.images.fetch(image_links(request)))
 
-    async def _start(self, call: Call) -> IReply:
+    async def _start(
+        self,
+        call: Call,
+        question: _Question | None = None,
+        response: UpstreamResponse | None = None,
+    ) -> IReply:
         after = Afterwards()
         try:
-            await self._wait_for_turn(call.candidate, after)
-            return await self._ask(call, after)
+            if question is None or response is None:
+                await self._wait_for_turn(call.candidate, after)
+                return await self._ask(call, after)
+            shown = await _shown(self.credentials, call.candidate)
+            response = await self._renew(call, question.wire, shown, response)
+            return await self._settle(call, question, response, after)
         except Exception as error:
             after.run()
-            if isinstance(error, AIProxyError):
-                name_source(error, call.candidate)
+            _named(error, call.candidate)
             raise
 
     async def _wait_for_turn(self, candidate: Candidate, after: Afterwards) -> None:
@@ -171,28 +212,39 @@ class HTTPProvider:
         after.add(slots.release)
 
     async def _ask(self, call: Call, after: Afterwards) -> IReply:
-        candidate = call.candidate
-        dialect = self._find_dialect(call)
-        request = {**call.request, **candidate.model.body}
+        request = {**call.request, **call.candidate.model.body}
         if call.operation == CHAT:
             request = await self.prepare(call, request, after)
-        where = candidate.model.url or candidate.model.base_url or ""
-        if where in self._without_usage:
+        question = self._put(call, request)
+        response = await self._send(call, question.wire)
+        return await self._settle(call, question, response, after)
+
+    def _put(self, call: Call, request: ChatRequest) -> _Question:
+        """Write a request for the wire."""
+        dialect = self._find_dialect(call)
+        model = call.candidate.model
+        if self._without_usage and (model.url or model.base_url or "") in self._without_usage:
             dialect = _without_usage(dialect)
-        wire = self._write(call, request, dialect)
-        response = await self._send(call, wire)
+        return _Question(request, dialect, self._write(call, request, dialect))
+
+    async def _settle(
+        self, call: Call, question: _Question, response: UpstreamResponse, after: Afterwards
+    ) -> IReply:
+        """Make of a response what it is, or fail with its error."""
         if 200 <= response.status < 300:
-            return _reply(call, response, wire, wire.reader or dialect, after)
+            return question.reply(call, response, after)
         body = await collect_some(response)
-        if _refuses_usage(call, dialect, response.status, body):
-            wire = self._write(call, request, _without_usage(dialect))
+        if _refuses_usage(call, question.dialect, response.status, body):
+            dialect = _without_usage(question.dialect)
+            wire = self._write(call, question.request, dialect)
+            question = _Question(question.request, dialect, wire)
             response = await self._send(call, wire)
             if 200 <= response.status < 300:
-                self._without_usage.add(where)
-                return _reply(call, response, wire, wire.reader or dialect, after)
+                model = call.candidate.model
+                self._without_usage.add(model.url or model.base_url or "")
+                return question.reply(call, response, after)
             body = await collect_some(response)
-        reader = wire.reader or dialect
-        error = reader.read_error(response.status, response.headers, body)
+        error = question.reader.read_error(response.status, response.headers, body)
         if isinstance(error, UpstreamError):
             error.rate_limits = read_rate_limits(response.headers)
         raise error
@@ -222,13 +274,20 @@ class HTTPProvider:
         model = call.candidate.model
         if model.url:
             return self._find_dialect(call).locate(model.url, wire)
-        rebase = self.bases.get(call.operation, str)
-        return join_url(rebase(model.base_url or ""), wire.route)
+        base = model.base_url or ""
+        rebase = self.bases.get(call.operation)
+        return join_url(base if rebase is None else rebase(base), wire.route)
 
     async def _send(self, call: Call, wire: WireRequest) -> UpstreamResponse:
         """Send a request; once more with fresh credentials where ours had worn out."""
-        shown = await self.credentials.show(call.candidate)
+        shown = await _shown(self.credentials, call.candidate)
         response = await self._post(call, wire, shown)
+        return await self._renew(call, wire, shown, response)
+
+    async def _renew(
+        self, call: Call, wire: WireRequest, shown: Mapping[str, str], response: UpstreamResponse
+    ) -> UpstreamResponse:
+        """Ask again where what was shown was refused, and there is something fresh to be shown."""
         if response.status != 401:
             return response
         try:
@@ -263,23 +322,50 @@ class HTTPProvider:
         )
 
 
-def _reply(
-    call: Call,
-    response: UpstreamResponse,
-    wire: WireRequest,
-    reader: AnswerReader,
-    after: Afterwards,
-) -> HTTPReply:
-    # Errors come as JSON that calls itself an event stream, and streams as
-    # anything: only JSON by its name is taken for a whole answer.
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return HTTPReply(
-        response,
-        reader,
-        streamed=call.stream and not kind.endswith("json"),
-        dropped=wire.dropped,
-        after=after,
-    )
+@define
+class _Question:
+    """
+    A request, ready for the wire.
+
+    :param request: what it was written of.
+    """
+
+    request: ChatRequest
+    dialect: Dialect
+    wire: WireRequest
+
+    @property
+    def reader(self) -> AnswerReader:
+        """What reads the answer."""
+        return self.wire.reader or self.dialect
+
+    def reply(self, call: Call, response: UpstreamResponse, after: Afterwards) -> HTTPReply:
+        """Make the reply of a response that is a success."""
+        streamed = False
+        if call.stream:
+            # Errors come as JSON that calls itself an event stream, and streams as
+            # anything: only JSON by its name is taken for a whole answer.
+            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            streamed = not kind.endswith("json")
+        return HTTPReply(response, self.reader, streamed, self.wire.dropped, after)
+
+
+async def _shown(credentials: ICredentials, candidate: Candidate) -> Mapping[str, str]:
+    """Return what the credentials show, now or later."""
+    shown = credentials.show(candidate)
+    return await shown if isinstance(shown, Deferred) else shown
+
+
+def _named(error: Exception, candidate: Candidate) -> Exception:
+    if isinstance(error, AIProxyError):
+        name_source(error, candidate)
+    return error
+
+
+def _name_failure(failure: Failure, candidate: Candidate) -> Failure:
+    if isinstance(failure.value, AIProxyError):
+        name_source(failure.value, candidate)
+    return failure
 
 
 @implementer(IBodyConsumer, IPushProducer)
@@ -319,7 +405,11 @@ class _Ending:
 
 def tls_settings(model: Model) -> TLSSettings:
     """Return how TLS is talked with a model's provider."""
-    return TLSSettings(ca_bundle=model.ca_bundle, client_cert=model.client_cert)
+    return _tls_settings(model.ca_bundle, model.client_cert)
+
+
+#: A few, for each request.
+_tls_settings = lru_cache(maxsize=256)(TLSSettings)
 
 
 def read_rate_limits(headers: Mapping[str, str]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from aiproxy.errors import AIProxyError, InternalError
 from aiproxy.interfaces import IBodyConsumer
 from aiproxy.transport.failures import read_cut
 
-__all__ = ["BodyDelivery", "BytesBody"]
+__all__ = ["BodyDelivery", "BytesBody", "Nobody"]
 
 # A TCP transport asks for more only when its buffer has run dry, so a slice is
 # what one turn of the reactor can send; it also bounds the second copy of a
@@ -192,3 +192,21 @@ class BodyDelivery(Protocol):
     def _fail(self, error: AIProxyError) -> None:
         with self._log.failuresHandled("a body's consumer failed when told of a failure"):
             self._consumer.failed(error)
+
+
+@implementer(IBodyConsumer)
+class Nobody:
+    """Wants no body."""
+
+    def begin(self, producer: IPushProducer) -> None:
+        """Close the upstream's connection."""
+        producer.stopProducing()
+
+    def received(self, data: bytes) -> None:
+        """Nothing comes."""
+
+    def finished(self) -> None:
+        """There was nothing to close: the answer was complete."""
+
+    def failed(self, reason: Exception) -> None:
+        """It had ended early already."""

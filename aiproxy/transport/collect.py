@@ -47,14 +47,17 @@ def collect_some(reply: Deliverable, limit_bytes: int = _SOME_BYTES) -> Deferred
 
 
 def _collect(reply: Deliverable, collector: _Collector) -> Deferred[bytes]:
+    collected = collector.collected
+    assert collected is not None
     reply.deliver(collector)
-    return collector.collected
+    return collected
 
 
 @implementer(IBodyConsumer)
 class _Collector:
     def __init__(self, limit_bytes: int) -> None:
-        self.collected: Deferred[bytes] = Deferred(lambda _: self._producer.stopProducing())
+        #: Until it has fired: the two know each other.
+        self.collected: Deferred[bytes] | None = Deferred(lambda _: self._producer.stopProducing())
         self._producer: IPushProducer
         self._limit_bytes = limit_bytes
         self._pieces: list[bytes] = []
@@ -71,16 +74,23 @@ class _Collector:
             self._exceeded()
 
     def finished(self) -> None:
-        self.collected.callback(b"".join(self._pieces))
+        self._fire(b"".join(self._pieces))
 
     def failed(self, reason: Exception) -> None:
-        self.collected.errback(reason)
+        self._fire(reason)
 
     def _exceeded(self) -> None:
         self._pieces.clear()
-        self.collected.errback(
-            AnswerTooLarge(f"the answer is longer than {self._limit_bytes} bytes")
-        )
+        self._fire(AnswerTooLarge(f"the answer is longer than {self._limit_bytes} bytes"))
+
+    def _fire(self, result: bytes | Exception) -> None:
+        collected, self.collected = self.collected, None
+        if collected is None:
+            return
+        if isinstance(result, Exception):
+            collected.errback(result)
+        else:
+            collected.callback(result)
 
 
 class _SomeCollector(_Collector):
@@ -88,4 +98,4 @@ class _SomeCollector(_Collector):
         self.finished()
 
     def _exceeded(self) -> None:
-        self.collected.callback(b"".join(self._pieces)[: self._limit_bytes])
+        self._fire(b"".join(self._pieces)[: self._limit_bytes])

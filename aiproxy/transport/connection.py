@@ -1,11 +1,11 @@
 """
-One connection to an upstream, for one request after the other.
+One connection to an upstream, for one request after the other: over Twisted's own client.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -26,33 +26,12 @@ from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
 from aiproxy.errors import AIProxyError, AnswerTooLarge, StreamCut, UpstreamFailed
-from aiproxy.transport.tls import TLSSettings
+from aiproxy.transport.pool import ConnectionKey, ConnectionOwner
 
-__all__ = ["ConnectionKey", "Origin", "ReusedConnection", "UpstreamConnection"]
-
-#: Scheme, host and port, as Twisted's agent names them.
-Origin: TypeAlias = tuple[bytes, bytes, int]
-#: Connections under one key can stand in for each other.
-ConnectionKey: TypeAlias = tuple[Origin, TLSSettings]
+__all__ = ["ReusedConnection", "UpstreamConnection"]
 
 # The largest block of headers that we take; real ones stay under 8 KiB.
 _MAX_HEAD_BYTES = 64 * 1024
-
-
-class ConnectionOwner(Protocol):
-    """Who is told what becomes of a connection."""
-
-    def opened(self, connection: UpstreamConnection) -> None:
-        """It is there."""
-
-    def keep(self, connection: UpstreamConnection) -> None:
-        """Its request is done, and another could follow."""
-
-    def withdraw(self, connection: UpstreamConnection) -> None:
-        """It can take no more requests."""
-
-    def forget(self, connection: UpstreamConnection) -> None:
-        """It is gone."""
 
 
 @implementer(IHandshakeListener)

@@ -42,6 +42,10 @@ class Deadline:
             self._timer.cancel()
         self._start(due)
 
+    def rest(self) -> None:
+        """Never expire, but leave the timer for the next time that is set."""
+        self._due = None
+
     def cancel(self) -> None:
         """Never expire; leave no timer behind."""
         self._due = None
@@ -57,7 +61,8 @@ class Deadline:
     def _fire(self) -> None:
         self._timer = None
         due = self._due
-        assert due is not None  # Who cancels the deadline cancels the timer.
+        if due is None:
+            return
         # The clock's own rounding must not make a loop of it.
         if due - self._clock.seconds() > 1e-6:
             self._start(due)

@@ -1,5 +1,5 @@
 """
-Where connections to upstreams come from.
+Where connections to upstreams come from: directly, or through a proxy.
 """
 
 from __future__ import annotations
@@ -22,11 +22,17 @@ from twisted.web.error import SchemeNotSupported
 from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
 from zope.interface import implementer
 
+from aiproxy.transport.proxies import Proxy, UpstreamProxies
+from aiproxy.transport.tunnel import ProxyEndpoint, TunnelEndpoint
+
 __all__ = ["UpstreamEndpoints"]
 
 # HostnameEndpoint wants a number.  The gateway's deadlines, which cancel, come
 # long before this one; so does the kernel, which gives up after two minutes.
 _CONNECT_SECONDS = 600.0
+
+
+_NO_PROXIES = UpstreamProxies()
 
 
 @implementer(IAgentEndpointFactory)
@@ -38,11 +44,15 @@ class UpstreamEndpoints:
     come from the configuration, so they are few.
 
     :param reactor: what ``HostnameEndpoint`` takes.
+    :param proxies: which origins are reached through which proxy.
     """
 
-    def __init__(self, reactor: Any, policy: IPolicyForHTTPS) -> None:
+    def __init__(
+        self, reactor: Any, policy: IPolicyForHTTPS, proxies: UpstreamProxies = _NO_PROXIES
+    ) -> None:
         self._reactor = reactor
         self._policy = policy
+        self._proxies = proxies
         self._endpoints: dict[tuple[bytes, bytes, int], IStreamClientEndpoint] = {}
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
@@ -53,14 +63,34 @@ class UpstreamEndpoints:
             endpoint = self._endpoints[origin] = self._make(*origin)
         return endpoint
 
+    def plain_proxy(self, uri: URI) -> Proxy | None:
+        """
+        Return the proxy that a request itself is sent to, in absolute form (RFC 9112, 3.2.2).
+
+        Through TLS it goes to the upstream, and its proxy only sees a tunnel.
+        """
+        if uri.scheme == b"https":
+            return None
+        return self._proxies.find("http", uri.host.decode("ascii"), uri.port)
+
     def _make(self, scheme: bytes, host: bytes, port: int) -> IStreamClientEndpoint:
         if scheme not in (b"http", b"https"):
             raise SchemeNotSupported(f"Unsupported scheme: {scheme!r}")
         name = host.decode("ascii")
-        endpoint = HostnameEndpoint(self._reactor, name, port, timeout=_CONNECT_SECONDS)
+        proxy = self._proxies.find(scheme.decode("ascii"), name, port)
+        endpoint: IStreamClientEndpoint
+        if proxy is None:
+            endpoint = self._connect(name, port)
+        else:
+            endpoint = ProxyEndpoint(self._connect(proxy.host, proxy.port), proxy)
         if scheme == b"http":
             return endpoint
+        if proxy is not None:
+            endpoint = TunnelEndpoint(endpoint, proxy, name, port)
         return _TLSEndpoint(endpoint, self._policy.creatorForNetloc(host, port), self._reactor)
+
+    def _connect(self, name: str, port: int) -> IStreamClientEndpoint:
+        return HostnameEndpoint(self._reactor, name, port, timeout=_CONNECT_SECONDS)
 
 
 @implementer(IStreamClientEndpoint)

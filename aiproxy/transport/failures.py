@@ -8,6 +8,8 @@ that the upstream said.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from OpenSSL import SSL
 from twisted.internet import error as network
 from twisted.python.failure import Failure
@@ -20,7 +22,7 @@ from twisted.web._newclient import (
 
 from aiproxy.errors import AIProxyError, ConnectFailed, InternalError, StreamCut, UpstreamFailed
 
-__all__ = ["CertificateRefused", "read_cut", "read_failure"]
+__all__ = ["CertificateRefused", "read_cut", "read_failure", "read_loss", "read_refusal"]
 
 
 class CertificateRefused(Exception):
@@ -60,18 +62,45 @@ def read_failure(failure: Failure, host: str) -> AIProxyError:
     :param failure: what Twisted, OpenSSL or a part of ours reported.
     :param host: the upstream's name, for the message.
     """
-    reason = _first_reason(failure)
+    heard = failure.check(ResponseFailed) and not failure.check(ResponseNeverReceived)
+    return _explain(_first_reason(failure), host, heard=bool(heard))
+
+
+def read_loss(failure: Failure, host: str, *, heard: bool) -> AIProxyError:
+    """
+    Say why a connection's end left a request without an answer.
+
+    :param heard: a byte of the answer had come.
+    """
+    return _explain(_first_reason(failure), host, heard=heard)
+
+
+def read_refusal(status: int, encodings: Iterable[bytes]) -> AIProxyError | None:
+    """
+    Say why nobody could read an answer with this head; ``None`` when it can be read.
+
+    :param encodings: the values of its ``Content-Encoding``.
+    """
+    if any(encoding.strip().lower() not in (b"", b"identity") for encoding in encodings):
+        why = "the provider sent a compressed answer, which we did not ask for"
+    elif not 200 <= status <= 599:
+        why = "the provider answered with a status that HTTP does not have"
+    else:
+        return None
+    refused = UpstreamFailed(why)
+    refused.upstream_status = status
+    return refused
+
+
+def _explain(reason: BaseException | None, host: str, *, heard: bool) -> AIProxyError:
     if isinstance(reason, AIProxyError):
         return reason
-    if failure.check(ResponseFailed) and not failure.check(ResponseNeverReceived):
-        kind_of_error: type[AIProxyError] = UpstreamFailed
-        table = _IN_THE_HEAD
-    else:
-        kind_of_error = ConnectFailed
-        table = _BEFORE_THE_ANSWER
-    for kind, text in table:
+    kind_of_error: type[AIProxyError] = UpstreamFailed if heard else ConnectFailed
+    for kind, text in _IN_THE_HEAD if heard else _BEFORE_THE_ANSWER:
         if isinstance(reason, kind):
-            return kind_of_error(text.format(host=host, reason=reason, alert=_read_alert(reason)))
+            error = kind_of_error(text.format(host=host, reason=reason, alert=_read_alert(reason)))
+            error.__cause__ = reason
+            return error
     unexpected = InternalError("the request to the provider failed for an unknown reason")
     unexpected.__cause__ = reason
     return unexpected

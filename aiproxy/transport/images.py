@@ -27,11 +27,12 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from attrs import define, frozen
 from hyperlink import URL
+from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, FirstError, fail, gatherResults
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import (
@@ -39,20 +40,20 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.python.failure import Failure
-from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
-from aiproxy.errors import InternalError, InvalidRequest
+from aiproxy.errors import AIProxyError, InternalError, InvalidRequest
 from aiproxy.interfaces import IBodyConsumer, IImageFetcher
 from aiproxy.policy.addresses import IPAddress, is_plain_host, is_public
-from aiproxy.transport.client import UpstreamResponse
 from aiproxy.transport.deadline import Deadline
 from aiproxy.transport.endpoints import UpstreamEndpoints
-from aiproxy.transport.failures import read_failure
 from aiproxy.transport.guard import GuardedReactor
-from aiproxy.transport.pool import PoolView, UpstreamPool
+from aiproxy.transport.http.agent import UpstreamAgent
+from aiproxy.transport.http.routes import Routes
+from aiproxy.transport.http.stock_client import NoCookies, ReadyURL, StockResponse
+from aiproxy.transport.pool import UpstreamPool
 from aiproxy.transport.tls import TLSSettings, UpstreamTrust
 
 __all__ = ["ImageFetcher", "ImageLimits"]
@@ -106,7 +107,7 @@ class ImageFetcher:
         self._reactor = GuardedReactor(reactor, allowed)
         self._limits = limits
         self._trust = UpstreamTrust(tls)
-        self._connections = _NothingKept(UpstreamPool(reactor), tls, 0.0)
+        self._connections = UpstreamPool(reactor)
         self._user_agent = user_agent.encode("ascii")
 
     def fetch(self, urls: Sequence[str]) -> Deferred[Mapping[str, str]]:
@@ -160,31 +161,31 @@ class ImageFetcher:
         return result
 
     async def _download(self, source: _Source, budget: _Budget) -> str:
+        # Callers name the hosts: what is known of one is forgotten with its image.
         endpoints = UpstreamEndpoints(self._reactor, self._trust)
-        agent = Agent.usingEndpointFactory(self._reactor, endpoints, self._connections)
-        headers = {
-            b"user-agent": [self._user_agent],
-            b"accept": [b"image/*"],
-            b"accept-encoding": [b"identity"],
-        }
+        routes = Routes(self._connections, lambda _: endpoints)
+        agent = UpstreamAgent(routes, _PLATFORM, 0.0, self._user_agent, persistent=False)
+        client = HTTPClient(agent, cookiejar=NoCookies())
         try:
-            response = await agent.request(b"GET", source.url.encode("ascii"), Headers(headers))
+            response = await client.get(
+                ReadyURL.from_text(source.url),
+                headers=Headers({b"accept": [b"image/*"]}),
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=cast(Any, self._clock),
+            )
             return await self._take(response, source, budget)
-        except InvalidRequest:
+        except (InvalidRequest, InternalError):
             raise
-        except Exception:
-            failure = Failure()
+        except AIProxyError as error:
             # HostnameEndpoint's: there is no address, or the name can have none.
-            if failure.check(DNSLookupError, ValueError):
+            if isinstance(error.__cause__, DNSLookupError | ValueError):
                 raise source.refused() from None
-            error = read_failure(failure, source.shown)
-            if isinstance(error, InternalError):
-                raise error from error.__cause__
             raise source.failed("its server did not answer as it should") from None
 
     async def _take(self, response: IResponse, source: _Source, budget: _Budget) -> str:
         """Return an answer's body as a ``data:`` URL."""
-        answer = UpstreamResponse(response, source.shown)
+        answer = StockResponse(response, source.shown)
         media_type = answer.headers.get("content-type", "").partition(";")[0]
         length = response.length if isinstance(response.length, int) else 0
         if 300 <= answer.status <= 399:
@@ -275,15 +276,6 @@ def _read_url(url: str) -> _Source:
         shown = shown[:_SHOWN_CHARACTERS] + "…"
     query = f"?{parts.query}" if parts.query else ""
     return _Source(origin + (parts.path or "/") + query, shown)
-
-
-# --- the connection -----------------------------------------------------------------
-
-
-class _NothingKept(PoolView):
-    """Connections for one request each."""
-
-    persistent = False
 
 
 # --- the image ----------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from klein import Klein
-from twisted.web.resource import IResource
 
 from aiproxy.dialects.embeddings_face import EmbeddingsFace
 from aiproxy.dialects.images_face import ImagesFace, LegacyImageFace
@@ -16,13 +15,17 @@ from aiproxy.dialects.operations import AUDIO, COMPLETIONS, MODERATIONS, RERANK
 from aiproxy.dialects.raw_face import RawFace
 from aiproxy.dialects.responses_face import ResponsesFace
 from aiproxy.gateway.dispatch import Dispatcher
+from aiproxy.gateway.metrics import Dump
+from aiproxy.gateway.usage import CallRecord
 from aiproxy.web.calls import CallRoute, PassedRoute
 from aiproxy.web.envelopes import anthropic_envelope
 from aiproxy.web.explain import ExplainRoute
 from aiproxy.web.guard import AdminGuard, Guard
 from aiproxy.web.health import HealthRoutes
+from aiproxy.web.metrics import MetricsRoute
 from aiproxy.web.models import ModelRoutes
-from aiproxy.web.routes import RoutesResource, declare
+from aiproxy.web.request import ClientRequest, Envelope, write_envelope
+from aiproxy.web.routes import Over, Route, RoutesResource, declare
 
 __all__ = ["make_resource"]
 
@@ -46,13 +49,15 @@ def make_resource(
     wall: Callable[[], float],
     unready: Callable[[], str | None],
     discovered: Callable[[], Mapping[str, Iterable[ListedModel]]] = dict,
-) -> IResource:
+    metrics: Callable[[], Dump] = dict,
+) -> RoutesResource:
     """
     Make the resource that serves all routes.
 
     :param wall: seconds since the epoch.
     :param unready: says why no new client should come, if so.
     :param discovered: what is known of the providers' own lists of models.
+    :param metrics: returns the numbers of now.
     """
     app = Klein()
     clients = Guard(lambda: dispatcher.plan.access, wall)
@@ -61,25 +66,46 @@ def make_resource(
     models = ModelRoutes(lambda: dispatcher.plan, discovered)
     chat = CallRoute(dispatcher, OpenAIFace())
 
-    declare(app, ["/v1/chat/completions", "/chat/completions", "/"], "POST", chat.answer, clients)
-    embeddings = CallRoute(dispatcher, EmbeddingsFace())
+    over = _teller(dispatcher)
+
+    def post(route: Route, *paths: str, envelope: Envelope = write_envelope) -> None:
+        declare(app, [*paths], "POST", route, clients, envelope, over)
+
+    def get(route: Route, *paths: str) -> None:
+        declare(app, [*paths], "GET", route, clients, over=over)
+
+    post(chat.answer, "/v1/chat/completions", "/chat/completions", "/")
+    post(CallRoute(dispatcher, EmbeddingsFace()).answer, "/v1/embeddings", "/embeddings")
     images = CallRoute(dispatcher, ImagesFace())
-    declare(app, ["/v1/embeddings", "/embeddings"], "POST", embeddings.answer, clients)
-    declare(app, ["/v1/images/generations", "/images/generations"], "POST", images.answer, clients)
-    declare(app, ["/image"], "POST", CallRoute(dispatcher, LegacyImageFace()).answer, clients)
+    post(images.answer, "/v1/images/generations", "/images/generations")
+    post(CallRoute(dispatcher, LegacyImageFace()).answer, "/image")
     for face in _PASSED:
-        passed = PassedRoute(dispatcher, face)
-        declare(app, [f"/v1{face.route}", face.route], "POST", passed.answer, clients)
+        post(PassedRoute(dispatcher, face).answer, f"/v1{face.route}", face.route)
     for face in _MESSAGES:
         passed = PassedRoute(dispatcher, face)
-        declare(app, [f"/v1{face.route}"], "POST", passed.answer, clients, anthropic_envelope)
-    declare(app, ["/v1/models", "/models"], "GET", models.list_models, clients)
-    declare(
-        app, ["/v1/models/<path:model>", "/models/<path:model>"], "GET", models.show_model, clients
-    )
-    declare(app, ["/v1/route/explain"], "POST", ExplainRoute(dispatcher).explain, operator)
+        post(passed.answer, f"/v1{face.route}", envelope=anthropic_envelope)
+    get(models.list_models, "/v1/models", "/models")
+    get(models.show_model, "/v1/models/<path:model>", "/models/<path:model>")
+    explain = ExplainRoute(dispatcher).explain
+    declare(app, ["/v1/route/explain"], "POST", explain, operator, over=over)
+    declare(app, ["/metrics"], "GET", MetricsRoute(metrics).show, operator)
     declare(app, ["/"], "GET", health.greet)
     declare(app, ["/ping"], "GET", health.ping)
     declare(app, ["/health", "/health/live"], "GET", health.live)
     declare(app, ["/health/ready"], "GET", health.ready)
-    return RoutesResource(app)
+    return RoutesResource(app, over)
+
+
+def _teller(dispatcher: Dispatcher) -> Over:
+    """Return what accounts for a request that never became a call."""
+
+    def over(request: ClientRequest, error: BaseException | None) -> None:
+        now = dispatcher.shared.clock.seconds()
+        key = None if request.principal is None else request.principal.name
+        record = CallRecord(request.id, key, now, client=request.address, route=request.route)
+        record.status = request.status
+        record.end(now, error)
+        record.ended = None  # Nobody has looked at the clock when it began.
+        dispatcher.finished(record)
+
+    return over

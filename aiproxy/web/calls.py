@@ -61,9 +61,19 @@ class PassedRoute:
 
 
 async def _answer(dispatcher: Dispatcher, face: Face, request: ClientRequest) -> None:
-    caller = request.principal.key or request.address
-    timeout = _read_timeout(request.header("x-aiproxy-timeout"))
-    call = ClientCall(request.id, face, request.principal, request.read_body(), caller, timeout)
+    principal, address = request.principal, request.address
+    assert principal is not None  # The route has a guard.
+    call = ClientCall(
+        request.id,
+        face,
+        principal,
+        request.read_body(),
+        principal.key or address,
+        _read_timeout(request.header("x-aiproxy-timeout")),
+        address,
+        request.route,
+    )
+    request.called = True
     answer = await dispatcher.answer(call)
     headers = _write_headers(answer.served)
     if isinstance(answer, PlainAnswer):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from attrs import frozen
 
@@ -36,8 +35,7 @@ class Guard:
         :raises AuthenticationFailed: for every reason the same.
         """
         token = _read_token(request)
-        now = datetime.fromtimestamp(self.wall(), UTC)
-        principal = self.access().identify(token, now) if token else None
+        principal = self.access().identify(token, self.wall()) if token else None
         if principal is None:
             raise AuthenticationFailed("a valid access token is required")
         return principal

@@ -29,11 +29,12 @@ class ModelRoutes:
 
     async def list_models(self, request: ClientRequest) -> None:
         """List what this client may use."""
-        names = {name: None for name in self._names() if request.principal.may_use(name)}
+        allowed = _allowed(request)
+        names = {name: None for name in self._names() if allowed(name)}
         models = [model for name in names for model in self._describe(name)]
         for wildcard in self.discovered().values():
             for listed in wildcard:
-                if listed.name not in names and request.principal.may_use(listed.name):
+                if listed.name not in names and allowed(listed.name):
                     names[listed.name] = None
                     models += self._describe(listed.name, listed.context_window)
         request.write_json({"object": "list", "data": models})
@@ -41,7 +42,7 @@ class ModelRoutes:
     async def show_model(self, request: ClientRequest) -> None:
         """Show one; its id may hold slashes, escaped or not."""
         name = request.found["model"]
-        allowed = request.principal.may_use
+        allowed = _allowed(request)
         described = next(self._describe(name), None) if allowed(name) else None
         if described is None:
             raise not_found(name, filter(allowed, self._names()))
@@ -67,3 +68,9 @@ class ModelRoutes:
         if window is not None:
             described["context_window"] = window
         yield described
+
+
+def _allowed(request: ClientRequest) -> Callable[[str], bool]:
+    """Return whether the client may use a name."""
+    assert request.principal is not None  # The routes have a guard.
+    return request.principal.may_use

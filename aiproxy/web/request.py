@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from twisted.internet.interfaces import IConsumer
-from twisted.web.iweb import IRequest
 
 from aiproxy.errors import AIProxyError, MethodNotAllowed
 from aiproxy.policy.access import Principal
 from aiproxy.transport.http.common import COMMON_HEADERS, choose_request_id
+from aiproxy.transport.http.request import LlhttpRequest, phrase_of
 from aiproxy.wire.json import dumps
 
 __all__ = ["ClientRequest", "Envelope", "write_envelope"]
 
 #: Writes an error's body.
 Envelope: TypeAlias = Callable[[AIProxyError], bytes]
+
+#: A stream may not be held back by who stands between us and the client.
+_STREAMED: Final = {
+    **COMMON_HEADERS,
+    b"cache-control": b"no-cache",
+    b"x-accel-buffering": b"no",
+}
 
 
 def write_envelope(error: AIProxyError) -> bytes:
@@ -28,30 +34,43 @@ def write_envelope(error: AIProxyError) -> bytes:
 
 class ClientRequest:
     """
-    Twisted's request, with what our routes need and no more.
+    A request, Twisted's or our own, with what our routes need and no more.
 
-    :param raw: Twisted's.
+    :param raw: it.
     :param found: the variable parts of the path, decoded.
     :param envelope: writes an error as the client knows it.
+    :param route: the path as it is declared.
     :ivar id: the caller's ``x-request-id`` if it is fit, else one of ours.
+    :ivar called: it has become a call, which is accounted for by itself.
     :ivar gone: the client is gone, or was given up.
     :ivar principal: who asks, where the route has a guard.
     """
 
-    principal: Principal
+    principal: Principal | None = None
 
     def __init__(
         self,
-        raw: IRequest,
+        raw: Any,
         found: Mapping[str, str] = MappingProxyType({}),
         envelope: Envelope = write_envelope,
+        route: str | None = None,
     ) -> None:
         self.raw: Any = raw
         self.found = found
         self.envelope = envelope
-        self.id = choose_request_id(self.raw.getHeader(b"x-request-id")).decode()
+        self.id = choose_request_id(self.raw.getHeader(b"x-request-id")).decode("ascii")
+        self.route = route
+        self.called = False
         self.gone = False
         self.status: int | None = None
+        if isinstance(raw, LlhttpRequest):
+            raw.gone = self.leave
+        else:
+            self.raw.notifyFinish().addErrback(self.leave)
+
+    def leave(self, _: object = None) -> None:
+        """The client is gone."""
+        self.gone = True
 
     @property
     def started(self) -> bool:
@@ -75,7 +94,9 @@ class ClientRequest:
 
     def read_body(self) -> bytes:
         """Return the whole body."""
-        return bytes(self.raw.content.read())
+        raw = self.raw
+        body: bytes = raw.body if isinstance(raw, LlhttpRequest) else raw.content.read()
+        return body
 
     def write_json(
         self, document: object, *, status: int = 200, headers: Mapping[str, str] | None = None
@@ -92,15 +113,12 @@ class ClientRequest:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Answer with a whole body."""
-        self._write_head(status, content_type, headers)
-        self.raw.setHeader(b"content-length", b"%d" % len(body))
+        self._write_head(status, COMMON_HEADERS, content_type, headers, len(body))
         self.raw.write(body)
 
     def start_stream(self, headers: Mapping[str, str], content_type: str) -> IConsumer:
         """Begin a stream; return whom to write it to."""
-        self._write_head(200, content_type, headers)
-        self.raw.setHeader(b"cache-control", b"no-cache")
-        self.raw.setHeader(b"x-accel-buffering", b"no")
+        self._write_head(200, _STREAMED, content_type, headers)
         consumer: IConsumer = self.raw
         return consumer
 
@@ -133,21 +151,27 @@ class ClientRequest:
             self.raw.channel.transport.abortConnection()
 
     def _write_head(
-        self, status: int, content_type: str, headers: Mapping[str, str] | None
+        self,
+        status: int,
+        common: Mapping[bytes, bytes],
+        content_type: str,
+        headers: Mapping[str, str] | None,
+        length: int | None = None,
     ) -> None:
         raw = self.raw
         self.status = status
-        raw.setResponseCode(status, _phrase(status))
-        for name, value in COMMON_HEADERS.items():
+        head = {
+            **common,
+            b"x-request-id": self.id.encode("ascii"),
+            b"content-type": content_type.encode("ascii"),
+        }
+        if length is not None:
+            head[b"content-length"] = b"%d" % length
+        for text, told in headers.items() if headers else ():
+            head[text.encode("latin-1", "replace")] = told.encode("latin-1", "replace")
+        if isinstance(raw, LlhttpRequest):
+            raw.begin(status, head)
+            return
+        raw.setResponseCode(status, phrase_of(status))
+        for name, value in head.items():
             raw.setHeader(name, value)
-        raw.setHeader(b"x-request-id", self.id.encode())
-        raw.setHeader(b"content-type", content_type.encode())
-        for text, told in (headers or {}).items():
-            raw.setHeader(text.encode("latin-1", "replace"), told.encode("latin-1", "replace"))
-
-
-def _phrase(status: int) -> bytes:
-    try:
-        return HTTPStatus(status).phrase.encode()
-    except ValueError:
-        return b"Upstream Status"

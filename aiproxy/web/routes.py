@@ -12,24 +12,82 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from attrs import frozen
 from klein import Klein
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from aiproxy.errors import AIProxyError, InternalError, MethodNotAllowed, RouteNotFound
+from aiproxy.transport.http.llhttp_site import HotRoute, HotRoutes
+from aiproxy.transport.http.request import LlhttpRequest
 from aiproxy.transport.relay import ClientStalled
 from aiproxy.web.guard import AdminGuard, Guard
 from aiproxy.web.request import ClientRequest, Envelope, write_envelope
 
-__all__ = ["Route", "RoutesResource", "declare"]
+__all__ = ["DeclaredRoute", "Over", "Route", "RoutesResource", "declare"]
 
 Route: TypeAlias = Callable[[ClientRequest], Awaitable[None]]
+Over: TypeAlias = Callable[[ClientRequest, BaseException | None], None]
 
 _log = Logger()
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@frozen
+class DeclaredRoute:
+    """
+    A route at one path.
+
+    :param path: as it is declared.
+    :param guard: who may use it; ``None``: everybody.
+    :param envelope: writes an error as the route's clients know it.
+    :param over: called when a request is over that never became a call, with
+        why it has no answer; ``None``: nobody is told.
+    """
+
+    route: Route
+    path: str
+    guard: Guard | AdminGuard | None
+    envelope: Envelope
+    over: Over | None
+
+    async def answer(self, raw: Any, found: Mapping[str, str] = _NOTHING) -> None:
+        """
+        Answer one request, to the end.
+
+        :param found: the variable parts of the path.
+        """
+        request = ClientRequest(raw, found, self.envelope, self.path)
+        failure: BaseException | None = None
+        try:
+            if self.guard is not None:
+                request.principal = self.guard.admit(request)
+            await self.route(request)
+        except ClientStalled as stalled:
+            failure = stalled
+            request.abort()
+        except AIProxyError as error:
+            failure = error
+            _write_error(request, error)
+        except Exception as error:
+            failure = error
+            # Who has asked is gone, so we are cancelled; nobody else should do so.
+            if not (request.gone and isinstance(error, CancelledError)):
+                _log.failure("{path} failed (request {id})", path=request.path, id=request.id)
+                _write_error(request, InternalError("an internal error; it is in the server's log"))
+        request.finish()
+        if self.over is not None and not request.called:
+            self.over(request, failure)
+
+    def start(self, raw: LlhttpRequest) -> None:
+        """Answer one request that has not come by way of Klein."""
+        running = Deferred.fromCoroutine(self.answer(raw))
+        if not running.called:
+            raw.running = running
+        running.addErrback(raw.processingFailed)
 
 
 def declare(
@@ -39,53 +97,20 @@ def declare(
     route: Route,
     guard: Guard | AdminGuard | None = None,
     envelope: Envelope = write_envelope,
+    over: Over | None = None,
 ) -> None:
-    """
-    Declare a route.
-
-    :param guard: who may use it; ``None``: everybody.
-    :param envelope: writes an error as the route's clients know it.
-    """
-
-    def answer(raw: IRequest, **found: str) -> Coroutine[Any, Any, None]:
-        return serve(raw, route, guard, found, envelope)
-
+    """Declare a route at several paths; see :class:`DeclaredRoute`."""
     for path in paths:
-        app.route(path, methods=[method], endpoint=f"{method} {path}")(answer)
+        declared = DeclaredRoute(route, path, guard, envelope, over)
+        app.route(path, methods=[method], endpoint=f"{method} {path}")(_for_klein(declared))
 
 
-async def serve(
-    raw: IRequest,
-    route: Route,
-    guard: Guard | AdminGuard | None = None,
-    found: Mapping[str, str] = _NOTHING,
-    envelope: Envelope = write_envelope,
-) -> None:
-    """
-    Run a route for one request, to the end of its answer.
+def _for_klein(declared: DeclaredRoute) -> Callable[..., Coroutine[Any, Any, None]]:
+    def answer(raw: IRequest, **found: str) -> Coroutine[Any, Any, None]:
+        return declared.answer(raw, found)
 
-    :param found: the variable parts of the path.
-    """
-    request = ClientRequest(raw, found, envelope)
-    raw.notifyFinish().addErrback(_note_gone, request)  # type: ignore[attr-defined]
-    try:
-        if guard is not None:
-            request.principal = guard.admit(request)
-        await route(request)
-    except ClientStalled:
-        request.abort()
-    except AIProxyError as error:
-        _write_error(request, error)
-    except Exception as error:
-        # Klein cancels when the client is gone; nobody else should.
-        if not (request.gone and isinstance(error, CancelledError)):
-            _log.failure("{path} failed (request {id})", path=request.path, id=request.id)
-            _write_error(request, InternalError("an internal error; it is in the server's log"))
-    request.finish()
-
-
-def _note_gone(_: object, request: ClientRequest) -> None:
-    request.gone = True
+    answer.declared = declared  # type: ignore[attr-defined]
+    return answer
 
 
 def _write_error(request: ClientRequest, error: AIProxyError) -> None:
@@ -104,14 +129,34 @@ class RoutesResource(Resource):
 
     Klein's own pages for paths that it does not know, cannot decode or would
     redirect are replaced by errors of ours, before it is asked.
+
+    :param over: called when a request is over that has found no route.
     """
 
     isLeaf = True
 
-    def __init__(self, app: Klein) -> None:
+    def __init__(self, app: Klein, over: Over | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._app = app
+        self._over = over
         self._klein = app.resource()
+
+    def hot_routes(self) -> HotRoutes:
+        """
+        Return who answers each path that has no variable parts, as Klein has it.
+
+        Such requests need not go through Klein: it would come to the same.
+        """
+        hot: dict[tuple[bytes, bytes], HotRoute] = {}
+        for rule in self._app.url_map.iter_rules():
+            if rule.arguments:
+                continue
+            # What Klein makes of a handler keeps its attributes.
+            declared: DeclaredRoute = self._app.endpoints[rule.endpoint].declared  # type: ignore[attr-defined]
+            for method in rule.methods or ():
+                if method != "HEAD":
+                    hot[method.encode(), rule.rule.encode()] = declared.start
+        return hot
 
     def render(self, request: IRequest) -> Any:
         """Answer a request."""
@@ -123,6 +168,8 @@ class RoutesResource(Resource):
         client = ClientRequest(request)
         client.write_error(problem)
         client.finish()
+        if self._over is not None:
+            self._over(client, problem)
         return NOT_DONE_YET  # for it is done already
 
     def _find_problem(self, request: Any) -> AIProxyError | None:

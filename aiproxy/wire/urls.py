@@ -8,6 +8,7 @@ All functions take and return text; the syntax is RFC 3986's, as
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 import hyperlink
@@ -50,6 +51,7 @@ def read_url(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=1024)
 def join_url(base_url: str, route: str) -> str:
     """
     Append ``route`` to the path of ``base_url``; queries of both are kept.

@@ -65,7 +65,6 @@ class WithoutEffectTests(LoadingTestCase):
                 ADMIN_TOKEN="sk-admin",
             ),
             [
-                "c.yaml:2: server.http: has no effect in this version",
                 "c.yaml:3: server.cors: has no effect in this version",
             ],
         )

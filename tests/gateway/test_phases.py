@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from aiproxy.config.schema import Timeouts
 from aiproxy.errors import UpstreamTimeout
 from aiproxy.gateway.phases import Phases
+from aiproxy.gateway.watch import Watch
 
 TIMEOUTS = Timeouts(connect=1, headers=8, first_token=5, reasoning=20, attempt=6, total=60)
 
@@ -20,12 +21,13 @@ class PhasesTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.watch = Watch(self.clock, 1_000_000.0)
 
     def begin(
         self, *, last: bool = False, timeouts: Timeouts = TIMEOUTS
     ) -> tuple[Phases, Deferred[object]]:
         """Wait for something."""
-        phases = Phases(self.clock, timeouts, last=last)
+        phases = Phases(self.clock, timeouts, self.watch, last=last)
         self.awaited: Deferred[object] = Deferred()
         return phases, Deferred.fromCoroutine(phases.wait(self.awaited))
 
@@ -137,6 +139,7 @@ class EndTests(PhasesTestCase):
         self.awaited.callback("ok")
         self.assertEqual(self.successResultOf(waited), "ok")
         phases.stop()
+        self.watch.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.clock.advance(1_000)
         self.assertFalse(phases.overdue)

@@ -15,9 +15,9 @@ from aiproxy.gateway.usage import CallRecord
 from aiproxy.proxy import Proxy
 from aiproxy.service import Listening
 from aiproxy.testing import ChaosUpstream
-from aiproxy.transport.http.stock import StockSite
 from tests.integration.fast_clock import FastClock
 from tests.integration.servers import TOKEN, Connection, ServersTestCase, write_request
+from tests.sites import make_site
 
 _PROVIDERS = "".join(
     f"  up{place}: {{base_url: BASE{place}, token: sk-up{place}}}\n" for place in range(3)
@@ -60,7 +60,7 @@ class InProcessTestCase(ServersTestCase):
             report=self.records.append,
             wall=lambda: 1.8e9 + self.clock.seconds(),
         )
-        self.site = StockSite(self.proxy.resource(), running, max_request_bytes=100_000)
+        self.site = make_site(self.proxy.resource(), running, max_request_bytes=100_000)
         endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
         service = self.proxy.service
         service.listening = Listening(self.site, [("here", endpoint)])

@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 from aiproxy.config.schema import Config, Model
 from aiproxy.config.secret import Secret
 from aiproxy.proxy import Proxy
-from aiproxy.transport.http.stock import StockSite
+from tests.sites import make_site
 from tests.transport.http.clients import Answer, read_answers
 
 TOKEN = "sk-the-token"
@@ -56,7 +56,7 @@ class BadInputTests(TestCase):
 
         self.reactor = cast(Any, reactor)
         proxy = Proxy(Config(models=(ECHO,), auth_tokens=(Secret(TOKEN),)), reactor)
-        self.site = StockSite(proxy.resource(), self.reactor, max_request_bytes=32 * 2**20)
+        self.site = make_site(proxy.resource(), self.reactor, max_request_bytes=32 * 2**20)
         self.port = self.reactor.listenTCP(0, self.site, interface="127.0.0.1")
         self.addCleanup(self.port.stopListening)
         self.addCleanup(self.site.drain)

@@ -13,8 +13,8 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from aiproxy.config.load import load
 from aiproxy.proxy import Proxy
 from aiproxy.service import Listening
-from aiproxy.transport.http.stock import StockSite
 from tests.integration.servers import TOKEN, Connection, ServersTestCase, write_request
+from tests.sites import make_site
 from tests.transport.upstreams import SocketConnection
 
 COMPLETION = {
@@ -71,7 +71,7 @@ class LimitsTestCase(ServersTestCase):
         self.write(CONFIG.format(port=upstream_port, limits=limits, more=more))
         config = load(None, env=env or {"AUTH_TOKEN": TOKEN}, folder=self.folder).config
         self.proxy = Proxy(config, running, wall=lambda: 1.8e9 + running.seconds())
-        site = StockSite(self.proxy.resource(), running, max_request_bytes=1_000_000)
+        site = make_site(self.proxy.resource(), running, max_request_bytes=1_000_000)
         endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1", backlog=2_000)
         self.proxy.service.listening = Listening(site, [("here", endpoint)])
         self.proxy.service.privilegedStartService()

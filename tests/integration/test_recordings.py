@@ -12,9 +12,9 @@ from twisted.internet.task import deferLater
 from aiproxy.config.load import load
 from aiproxy.proxy import Proxy
 from aiproxy.service import Listening
-from aiproxy.transport.http.stock import StockSite
 from tests.dialects.recordings import Recording, read_recordings
 from tests.integration.servers import TOKEN, ServersTestCase, config_for, write_request
+from tests.sites import make_site
 from tests.transport.upstreams import SocketConnection
 
 PROVIDERS = ("groq", "openai", "openrouter")
@@ -105,7 +105,7 @@ class RecordingTests(ServersTestCase):
         # Each has a model of its own: one that names a delay is left alone until then.
         self.write(config_for(upstream_port).replace("up/one", '"up/*"'))
         proxy = Proxy(load(None, env={"AUTH_TOKEN": TOKEN}, folder=self.folder).config, running)
-        site = StockSite(proxy.resource(), running, max_request_bytes=32_000_000)
+        site = make_site(proxy.resource(), running, max_request_bytes=32_000_000)
         endpoint = TCP4ServerEndpoint(running, 0, interface="127.0.0.1")
         proxy.service.listening = Listening(site, [("here", endpoint)])
         proxy.service.privilegedStartService()

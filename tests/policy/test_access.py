@@ -20,10 +20,10 @@ class AccessTests(SynchronousTestCase):
         """A token is its owner's until it expires; others are nobody's."""
         key = Key("k", Secret("t2").digest, ("a/*",), expires=NOW + timedelta(1))
         access = Access([Secret("t1")], [key])
-        self.assertEqual(access.identify("t1", NOW), Principal("AUTH_TOKEN"))
-        self.assertEqual(access.identify("t2", NOW), Principal("k", ("a/*",), key="k"))
-        self.assertIsNone(access.identify("t2", NOW + timedelta(1)))
-        self.assertIsNone(access.identify("t3", NOW))
+        self.assertEqual(access.identify("t1", NOW.timestamp()), Principal("AUTH_TOKEN"))
+        self.assertEqual(access.identify("t2", NOW.timestamp()), Principal("k", ("a/*",), key="k"))
+        self.assertIsNone(access.identify("t2", (NOW + timedelta(1)).timestamp()))
+        self.assertIsNone(access.identify("t3", NOW.timestamp()))
 
     def test_models(self) -> None:
         """A name allows itself, a wildcard what begins like it."""

@@ -93,9 +93,11 @@ class ScriptedResolver:
 class MemoryTests(SynchronousTestCase):
     """One client towards upstreams in memory."""
 
+    http = "llhttp"
+
     def setUp(self) -> None:
         self.upstream = MemoryUpstream()
-        self.client = UpstreamClient(self.upstream.reactor)
+        self.client = UpstreamClient(self.upstream.reactor, http=self.http)
         self.told: list[str] = []
 
     def ask(
@@ -184,7 +186,9 @@ class RequestTests(MemoryTests):
 
     def test_user_agent(self) -> None:
         """Who builds the client says what we are called."""
-        self.client = UpstreamClient(self.upstream.reactor, user_agent="aiproxy/1.2.3")
+        self.client = UpstreamClient(
+            self.upstream.reactor, user_agent="aiproxy/1.2.3", http=self.http
+        )
         self.assertEqual(self.head()[b"user-agent"], b"aiproxy/1.2.3")
 
     def test_not_the_callers(self) -> None:
@@ -277,7 +281,7 @@ class ResponseTests(MemoryTests):
             connection = self.upstream.accept()
             connection.send(b"HTTP/1.1 " + status + b" What\r\nContent-Length: 9\r\n\r\n")
             self.assertIsInstance(self.refusal(asked), UpstreamFailed)
-            self.assertTrue(connection.transport.disconnecting)
+            self.assertTrue(connection.transport.disconnecting or connection.transport.aborted)
 
     def test_body(self) -> None:
         """The body is delivered piece by piece, and the connection kept."""
@@ -580,12 +584,13 @@ class SocketTests(TestCase):
     """What only real sockets can show."""
 
     timeout = 10
+    http = "llhttp"
 
     def setUp(self) -> None:
         from twisted.internet import reactor
 
         self.reactor: Any = reactor
-        self.client = UpstreamClient(reactor)
+        self.client = UpstreamClient(reactor, http=self.http)
         self.authority = Authority()
         self.tls = TLSSettings(ca_bundle=write_file(self.mktemp(), pem(self.authority.certificate)))
         self.addCleanup(self.close)
@@ -832,3 +837,54 @@ class Greeter(SocketConnection):
         self.write(b"220 smtp.example.com ESMTP\r\n")
 
     def dataReceived(self, data: bytes) -> None: ...
+
+
+class KindTests(SynchronousTestCase):
+    """Which HTTP it is."""
+
+    def test_unknown(self) -> None:
+        """There are two kinds, and a misspelt one is no third."""
+        self.assertRaises(ValueError, UpstreamClient, MemoryUpstream().reactor, http="lhttp")
+
+    def test_proxy(self) -> None:
+        """A proxy that cannot be used is known at once."""
+        environment = {"ALL_PROXY": "socks5://localhost"}
+        self.assertRaises(
+            ConfigurationError, UpstreamClient, MemoryUpstream().reactor, environment=environment
+        )
+
+
+class StockRequestTests(RequestTests):
+    """The same over Twisted's own client."""
+
+    http = "stock"
+
+
+class StockResponseTests(ResponseTests):
+    """The same over Twisted's own client."""
+
+    http = "stock"
+
+
+class StockFailureTests(FailureTests):
+    """The same over Twisted's own client."""
+
+    http = "stock"
+
+
+class StockCancelTests(CancelTests):
+    """The same over Twisted's own client."""
+
+    http = "stock"
+
+
+class StockPoolingTests(PoolingTests):
+    """The same over Twisted's own client."""
+
+    http = "stock"
+
+
+class StockSocketTests(SocketTests):
+    """The same over Twisted's own client."""
+
+    http = "stock"

@@ -20,6 +20,7 @@ from zope.interface.verify import verifyObject
 from aiproxy.errors import AIProxyError, AnswerTooLarge, StreamCut, UpstreamFailed
 from aiproxy.transport.bodies import BodyDelivery, BytesBody
 from aiproxy.transport.connection import ReusedConnection, UpstreamConnection
+from aiproxy.transport.pool import PooledConnection
 from aiproxy.transport.tls import TLSSettings
 from tests.transport.upstreams import OK_HEAD, MemoryTransport, RecordingConsumer, answer
 
@@ -32,16 +33,16 @@ class RecordingOwner:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def opened(self, connection: UpstreamConnection) -> None:
+    def opened(self, connection: PooledConnection) -> None:
         self.told.append("opened")
 
-    def keep(self, connection: UpstreamConnection) -> None:
+    def keep(self, connection: PooledConnection) -> None:
         self.told.append("keep" if connection.reusable else "do not keep")
 
-    def withdraw(self, connection: UpstreamConnection) -> None:
+    def withdraw(self, connection: PooledConnection) -> None:
         self.told.append("withdraw")
 
-    def forget(self, connection: UpstreamConnection) -> None:
+    def forget(self, connection: PooledConnection) -> None:
         self.told.append("forget")
 
 

@@ -22,7 +22,13 @@ from aiproxy.errors import (
     StreamCut,
     UpstreamFailed,
 )
-from aiproxy.transport.failures import CertificateRefused, read_cut, read_failure
+from aiproxy.transport.failures import (
+    CertificateRefused,
+    read_cut,
+    read_failure,
+    read_loss,
+    read_refusal,
+)
 
 HOST = "api.example.com"
 
@@ -110,3 +116,28 @@ class ReadFailureTests(SynchronousTestCase):
         read = read_cut(Failure(ResponseFailed([Failure(network.ConnectionLost())])), HOST)
         self.assertIs(type(read), StreamCut)
         self.assertIn(HOST, str(read))
+
+    def test_loss(self) -> None:
+        """A connection's end is the network's before a byte came, and the upstream's after."""
+        for heard, error, words in (
+            (False, ConnectFailed, "before it answered"),
+            (True, UpstreamFailed, "within its answer"),
+        ):
+            read = read_loss(Failure(network.ConnectionLost()), HOST, heard=heard)
+            self.assertIs(type(read), error)
+            self.assertIn(words, str(read))
+
+    def test_cause(self) -> None:
+        """What it was before is kept."""
+        for reason in (network.DNSLookupError("x"), ValueError("x")):
+            self.assertIs(self.read(reason).__cause__, reason)
+
+    def test_refusal(self) -> None:
+        """A head that nobody can read is the upstream's failure, with its status."""
+        self.assertIsNone(read_refusal(200, []))
+        self.assertIsNone(read_refusal(599, [b"", b" Identity"]))
+        for status, encodings in ((200, [b"gzip"]), (429, [b"identity", b"br"]), (600, [])):
+            read = read_refusal(status, encodings)
+            assert read is not None
+            self.assertIs(type(read), UpstreamFailed)
+            self.assertEqual(getattr(read, "upstream_status", None), status)

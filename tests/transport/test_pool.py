@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from attrs import frozen
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import ConnectingCancelledError, ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web._newclient import Request
+from twisted.web.client import URI
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IResponse
 
 from aiproxy.transport.bodies import BytesBody
-from aiproxy.transport.connection import ReusedConnection, UpstreamConnection
-from aiproxy.transport.pool import ConnectionCounts, PoolView, UpstreamPool
+from aiproxy.transport.connection import ReusedConnection
+from aiproxy.transport.http.connection import HTTPConnection
+from aiproxy.transport.http.exchange import HTTPExchange
+from aiproxy.transport.http.routes import UpstreamRoute
+from aiproxy.transport.http.stock_client import PoolView
+from aiproxy.transport.pool import ConnectionCounts, Origin, UpstreamPool
 from aiproxy.transport.tls import TLSSettings
 from tests.transport.upstreams import MemoryConnection, MemoryUpstream, answer
 
@@ -33,18 +38,24 @@ class PoolTests(SynchronousTestCase):
         self.endpoint = TCP4ClientEndpoint(self.clock, "127.0.0.1", 80)
 
     def get(
-        self, origin: tuple[bytes, bytes, int] = ORIGIN, tls: TLSSettings = PLAIN
-    ) -> Deferred[UpstreamConnection | ReusedConnection]:
-        return PoolView(self.pool, tls, 90.0).getConnection(origin, self.endpoint)
+        self, origin: Origin = ORIGIN, tls: TLSSettings = PLAIN, idle_timeout: float = 90.0
+    ) -> Deferred[Any]:
+        return PoolView(self.pool, tls, idle_timeout).getConnection(origin, self.endpoint)
 
     def use(
-        self, origin: tuple[bytes, bytes, int] = ORIGIN, tls: TLSSettings = PLAIN
+        self, origin: Origin = ORIGIN, tls: TLSSettings = PLAIN, idle_timeout: float = 90.0
     ) -> MemoryConnection:
         """Start one request; return the upstream's end of its connection."""
         attempts = self.upstream.attempts
-        getting = self.get(origin, tls)
+        getting = self.get(origin, tls, idle_timeout)
         if self.upstream.attempts > attempts:
             self.upstream.accept()
+        self.start(getting)
+        transport = self.used.transport
+        return next(it for it in self.upstream.connections if it.transport is transport)
+
+    def start(self, getting: Deferred[Any]) -> None:
+        """Start a request on a connection."""
         request = Request(
             b"POST",
             b"/v1",
@@ -53,21 +64,19 @@ class PoolTests(SynchronousTestCase):
             persistent=True,
         )
         connection = self.successResultOf(getting)
-        self.asked: Deferred[IResponse] = connection.request(request)
-        self.used = (
-            connection.connection if isinstance(connection, ReusedConnection) else connection
-        )
-        transport = self.used.transport
-        return next(it for it in self.upstream.connections if it.transport is transport)
+        self.asked: Deferred[Any] = connection.request(request)
+        self.used: Any = connection
+        if isinstance(connection, ReusedConnection):
+            self.used = connection.connection
 
-    def idle(self, count: int, origin: tuple[bytes, bytes, int] = ORIGIN) -> list[MemoryConnection]:
+    def idle(self, count: int, origin: Origin = ORIGIN) -> list[MemoryConnection]:
         """Leave so many connections idle; the last was used last."""
         connections = [self.use(origin) for _ in range(count)]
         for connection in connections:
             connection.send(answer(b""))
         return connections
 
-    def counts(self, origin: tuple[bytes, bytes, int] = ORIGIN) -> tuple[int, int]:
+    def counts(self, origin: Origin = ORIGIN) -> tuple[int, int]:
         counts = self.pool.counts().get(origin, ConnectionCounts(0, 0))
         return counts.open, counts.idle
 
@@ -123,14 +132,26 @@ class PoolTests(SynchronousTestCase):
     def test_idle_timeout_of_the_last_request(self) -> None:
         """A request with another idle timeout than the one before sets its own."""
         [connection] = self.idle(1)
-        view = PoolView(self.pool, PLAIN, 5.0)
-        taken = cast(
-            ReusedConnection, self.successResultOf(view.getConnection(ORIGIN, self.endpoint))
-        )
-        self.assertIs(taken.connection.transport, connection.transport)
-        self.pool.keep(taken.connection)
+        self.assertIs(self.use(idle_timeout=5.0), connection)
+        connection.send(answer(b""))
         self.clock.advance(5.0)
         self.assertTrue(connection.transport.disconnecting)
+
+    def test_one_timer(self) -> None:
+        """One timer serves all, and comes for the first of them, whichever was there before."""
+        first, second, third = self.idle(3)
+        self.assertIs(self.use(idle_timeout=5.0), third)
+        third.send(answer(b""))
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.clock.advance(5.0)
+        self.clock.advance(0)
+        self.assertEqual(
+            [it.transport.connected for it in (first, second, third)], [True, True, False]
+        )
+        self.clock.advance(85.0)
+        self.clock.advance(0)
+        self.assertEqual(self.counts(), (0, 0))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_idle_per_origin(self) -> None:
         """Beyond the bound of one origin its longest idle connection goes."""
@@ -259,3 +280,48 @@ class PoolTests(SynchronousTestCase):
         self.upstream.refuse(ConnectionDone())
         self.failureResultOf(getting, ConnectionDone)
         self.assertEqual(self.pool.counts(), {})
+
+
+@frozen
+class OneEndpoint:
+    """Leads everywhere by one endpoint."""
+
+    endpoint: TCP4ClientEndpoint
+
+    def endpointForURI(self, uri: URI) -> TCP4ClientEndpoint:
+        return self.endpoint
+
+
+class LlhttpPoolTests(PoolTests):
+    """The same with connections of the other kind."""
+
+    def get(
+        self, origin: Origin = ORIGIN, tls: TLSSettings = PLAIN, idle_timeout: float = 90.0
+    ) -> Deferred[Any]:
+        key = (origin, tls)
+        endpoints: Any = OneEndpoint(self.endpoint)
+        uri = URI.fromBytes(b"http://api.example.com/v1")
+        self.route = UpstreamRoute(
+            self.pool, key, endpoints, uri, "x", "POST", b"POST / HTTP/1.1\r\n", "x", None, 90.0
+        )
+        connection = self.pool.take(key)
+        self.reused = connection is not None
+        if connection is not None:
+            connection.idle_timeout = idle_timeout
+            return succeed(connection)
+
+        def build() -> HTTPConnection:
+            return HTTPConnection(key, idle_timeout, self.pool, secure=False)
+
+        return self.pool.connect(self.endpoint, build)
+
+    def start(self, getting: Deferred[Any]) -> None:
+        self.used = self.successResultOf(getting)
+        exchange = HTTPExchange(
+            "x", b"\r\n\r\n", b"{}", bodiless=False, connected=lambda: None, sent=lambda: None
+        )
+        exchange.route = self.route
+        exchange.reused = self.reused
+        assert exchange.result is not None
+        self.asked = exchange.result
+        self.used.send(exchange)

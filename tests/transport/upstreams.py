@@ -221,7 +221,7 @@ class SocketConnection(Protocol):
             if not end:
                 return
             body_length = head.partition(b"\r\ncontent-length: ")[2].split(b"\r\n")[0]
-            self._length = len(head) + len(end) + int(body_length)
+            self._length = len(head) + len(end) + int(body_length or 0)
         if len(self._received) >= self._length:
             self.upstream.requests.append(bytes(self._received))
             self._received.clear()

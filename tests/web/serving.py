@@ -15,8 +15,8 @@ from aiproxy.dialects.openai import OpenAIDialect
 from aiproxy.interfaces import IBodyConsumer, IProvider, IReply
 from aiproxy.providers.call import Call
 from aiproxy.proxy import Proxy
-from aiproxy.transport.http.stock import StockSite
 from tests.config.loading import LoadingTestCase
+from tests.sites import make_site
 from tests.transport.http.clients import Answer, Client
 
 TOKEN = "sk-client"
@@ -136,7 +136,7 @@ class ServingTestCase(LoadingTestCase):
             providers={"scripted": self.provider},
             wall=lambda: NOW,
         )
-        self.site = StockSite(self.proxy.resource(), self.clock, max_request_bytes=100_000)
+        self.site = make_site(self.proxy.resource(), self.clock, max_request_bytes=100_000)
         self.client = Client(self.site, self.clock)
 
     def ask(self, method: str, path: str, *headers: str, body: bytes = b"") -> Answer:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from klein import Klein
 
 from aiproxy.dialects.model_lists import ListedModel
-from aiproxy.transport.http.stock import StockSite
 from aiproxy.web.guard import Guard
 from aiproxy.web.models import ModelRoutes
 from aiproxy.web.routes import RoutesResource, declare
+from tests.sites import make_site
 from tests.transport.http.clients import Client
 from tests.web.serving import NOW, ServingTestCase
 
@@ -68,7 +68,7 @@ class DiscoveredTests(ServingTestCase):
         routes = ModelRoutes(lambda: self.proxy._dispatcher.plan, lambda: {"any/*": listed})
         guard = Guard(lambda: self.proxy._dispatcher.plan.access, lambda: NOW)
         declare(app, ["/v1/models"], "GET", routes.list_models, guard)
-        site = StockSite(RoutesResource(app), self.clock, max_request_bytes=1_000)
+        site = make_site(RoutesResource(app), self.clock, max_request_bytes=1_000)
         self.client = Client(site, self.clock)
         models = self.ask("GET", "/v1/models").json["data"]
         names = [model["id"] for model in models]

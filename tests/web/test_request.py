@@ -13,9 +13,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from aiproxy.errors import UpstreamRefused
-from aiproxy.transport.http.stock import StockSite
-from aiproxy.web.request import ClientRequest
-from aiproxy.web.routes import serve
+from aiproxy.web.request import ClientRequest, write_envelope
+from aiproxy.web.routes import DeclaredRoute
+from tests.sites import make_site
 from tests.transport.http.clients import Client
 
 
@@ -26,10 +26,10 @@ class RouteResource(Resource):
 
     def __init__(self, route: Callable[[ClientRequest], Awaitable[None]]) -> None:
         super().__init__()
-        self._route = route
+        self._route = DeclaredRoute(route, "/", None, write_envelope, None)
 
     def render(self, request: IRequest) -> Any:
-        Deferred.fromCoroutine(serve(request, self._route))
+        Deferred.fromCoroutine(self._route.answer(request))
         return NOT_DONE_YET
 
 
@@ -38,7 +38,7 @@ class RequestTests(SynchronousTestCase):
 
     def client(self, route: Callable[[ClientRequest], Awaitable[None]]) -> Client:
         clock = MemoryReactorClock()
-        return Client(StockSite(RouteResource(route), clock, max_request_bytes=100), clock)
+        return Client(make_site(RouteResource(route), clock, max_request_bytes=100), clock)
 
     def test_ids(self) -> None:
         """A caller's id is kept if it is fit, else one is made."""

@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.web.resource import Resource
 
 from aiproxy.interfaces import IReply
-from aiproxy.transport.http.stock import StockSite
+from tests.sites import make_site
 from tests.transport.http.clients import Client
 from tests.web.serving import TOKEN, ServingTestCase
 
@@ -55,7 +55,7 @@ class RoutesTests(ServingTestCase):
         root, models = Resource(), Resource()
         root.putChild(b"models", models)
         models.putChild(b"ai", self.proxy.resource())
-        self.client = Client(StockSite(root, self.clock, max_request_bytes=1000), self.clock)
+        self.client = Client(make_site(root, self.clock, max_request_bytes=1000), self.clock)
         self.assertEqual(self.ask_bare("GET", "/models/ai/ping").body, b"OK")
         shown = self.ask("GET", "/models/ai/v1/models/demo/echo")
         self.assertEqual(shown.json["id"], "demo/echo")

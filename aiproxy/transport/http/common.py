@@ -1,13 +1,37 @@
-"""What every answer of ours carries, whoever writes it."""
+"""What both HTTP servers of ours have in common: bounds in bytes and time, and refusals."""
 
 from __future__ import annotations
 
+import os
+import random
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from types import MappingProxyType
-from uuid import uuid4
 
-__all__ = ["COMMON_HEADERS", "choose_request_id"]
+from twisted.web.http import datetimeToString
+
+from aiproxy.errors import AIProxyError
+from aiproxy.wire.json import dumps
+
+__all__ = ["COMMON_HEADERS", "choose_request_id", "write_refusal"]
+
+#: How long a client may take: for the next request on its connection, for a
+#: request's head, and for its body: a start, and a rate that it must keep.
+IDLE_SECONDS = 75.0
+HEAD_SECONDS = 30.0
+BODY_SECONDS = 30.0
+BODY_BYTES_PER_SECOND = 4096
+#: After a refusal: what the client still sends is read, or the reset of its
+#: connection would take our answer with it.
+LINGER_SECONDS = 5.0
+#: A client that takes long to read the last answer is not idle, up to this.
+FLUSH_ROUNDS = 8
+
+#: Bounds on a request's head.
+MAX_HEAD_BYTES = 64 * 1024
+MAX_LINE_BYTES = 32 * 1024
+MAX_HEADERS = 200
 
 #: Headers of each answer, the errors of the HTTP layer included.
 COMMON_HEADERS: Mapping[bytes, bytes] = MappingProxyType(
@@ -18,6 +42,7 @@ COMMON_HEADERS: Mapping[bytes, bytes] = MappingProxyType(
     }
 )
 
+_ids = random.Random(int.from_bytes(os.urandom(32)))
 _REQUEST_ID = re.compile(rb"[\w.-]{1,128}")
 
 
@@ -25,4 +50,21 @@ def choose_request_id(told: bytes | None) -> bytes:
     """Return the caller's ``x-request-id`` if it is fit, else one of ours."""
     if told is not None and _REQUEST_ID.fullmatch(told):
         return told
-    return uuid4().hex.encode()
+    # Unique, but no secret: a system call would cost more than all the rest.
+    return b"%032x" % _ids.getrandbits(128)
+
+
+def write_refusal(error: AIProxyError, request_id: bytes) -> tuple[bytes, bytes]:
+    """Write the last answer of a connection: its head and its body."""
+    body = dumps(error.envelope())
+    head = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()]
+    headers = {
+        **COMMON_HEADERS,
+        b"date": datetimeToString(),
+        b"content-type": b"application/json",
+        b"content-length": b"%d" % len(body),
+        b"x-request-id": request_id,
+        b"connection": b"close",
+    }
+    head += [name + b": " + value for name, value in headers.items()]
+    return b"\r\n".join(head) + b"\r\n\r\n", body

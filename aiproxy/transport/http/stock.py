@@ -7,18 +7,14 @@ is OpenAI's error envelope.  Request bodies stay in memory, within the bound.
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from io import BytesIO
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel, datetimeToString, parse_qs
-from twisted.web.resource import IResource
-from twisted.web.server import Request, Site
+from twisted.web.http import HTTPChannel, parse_qs
+from twisted.web.server import Request
 
 from aiproxy.errors import (
     AIProxyError,
@@ -29,28 +25,23 @@ from aiproxy.errors import (
     RequestTooLarge,
 )
 from aiproxy.transport.deadline import Deadline
-from aiproxy.transport.http.common import COMMON_HEADERS, choose_request_id
+from aiproxy.transport.http.common import (
+    BODY_BYTES_PER_SECOND,
+    BODY_SECONDS,
+    FLUSH_ROUNDS,
+    HEAD_SECONDS,
+    IDLE_SECONDS,
+    LINGER_SECONDS,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_LINE_BYTES,
+    choose_request_id,
+    write_refusal,
+)
+from aiproxy.transport.http.site import GatewaySite
 from aiproxy.wire.durations import write_size
-from aiproxy.wire.json import dumps
 
 __all__ = ["StockSite"]
-
-# How long a client may take: for the next request on its connection, for a
-# request's head, and for its body: a start, and a rate that it must keep.
-IDLE_SECONDS = 75.0
-HEAD_SECONDS = 30.0
-BODY_SECONDS = 30.0
-BODY_BYTES_PER_SECOND = 4096
-# After a refusal: what the client still sends is read, or the reset of its
-# connection would take our answer with it.
-LINGER_SECONDS = 5.0
-# A client that takes long to read the last answer is not idle, up to this.
-_FLUSH_ROUNDS = 8
-
-_MAX_HEAD_BYTES = 64 * 1024
-_MAX_LINE_BYTES = 32 * 1024
-_MAX_HEADERS = 200
-
 
 _log = Logger()
 
@@ -117,9 +108,9 @@ class StockChannel(HTTPChannel):
     :ivar refused: a request was refused, or the time is over: nothing more is taken.
     """
 
-    MAX_LENGTH = _MAX_LINE_BYTES
-    totalHeadersSize = 2 * _MAX_HEAD_BYTES  # ours comes first
-    maxHeaders = 2 * _MAX_HEADERS
+    MAX_LENGTH = MAX_LINE_BYTES
+    totalHeadersSize = 2 * MAX_HEAD_BYTES  # ours comes first
+    maxHeaders = 2 * MAX_HEADERS
     site: StockSite
 
     def connectionMade(self) -> None:
@@ -170,22 +161,12 @@ class StockChannel(HTTPChannel):
         if self.refused:
             return
         self.refused = True
-        body = dumps(error.envelope())
-        head = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()]
-        headers = {
-            **COMMON_HEADERS,
-            b"date": datetimeToString(),
-            b"content-type": b"application/json",
-            b"content-length": b"%d" % len(body),
-            b"x-request-id": self._choose_request_id(),
-            b"connection": b"close",
-        }
-        head += [name + b": " + value for name, value in headers.items()]
+        head, body = write_refusal(error, self._choose_request_id())
         transport: Any = self.transport
         # What the client still sends is read, whatever has paused it.
         transport.unregisterProducer()
         self._networkProducer.resumeProducing()
-        transport.write(b"\r\n".join(head) + b"\r\n\r\n")
+        transport.write(head)
         if not self._asked_for_head():
             transport.write(body)
         self._deadline.set(LINGER_SECONDS)
@@ -208,7 +189,7 @@ class StockChannel(HTTPChannel):
         if self.refused:
             return
         self._begin()
-        if self._receivedHeaderSize + len(line) > _MAX_HEAD_BYTES:
+        if self._receivedHeaderSize + len(line) > MAX_HEAD_BYTES:
             self._refuse_head()
         elif line[:1] in (b" ", b"\t"):
             # A header's continuation: others read something else in it (RFC 9112, 5.2).
@@ -223,7 +204,7 @@ class StockChannel(HTTPChannel):
 
     def headerReceived(self, line: bytes) -> bool:
         """A header came."""
-        if self._receivedHeaderCount >= _MAX_HEADERS:
+        if self._receivedHeaderCount >= MAX_HEADERS:
             self._refuse_head()
             return False
         try:
@@ -300,7 +281,7 @@ class StockChannel(HTTPChannel):
             self.abort()
         elif self._begun:
             self.refuse(RequestTimedOut("the request did not arrive in time"))
-        elif self._waitingForTransport and self._flush_rounds < _FLUSH_ROUNDS:
+        elif self._waitingForTransport and self._flush_rounds < FLUSH_ROUNDS:
             self._flush_rounds += 1
             self._deadline.set(IDLE_SECONDS)
         else:
@@ -309,55 +290,8 @@ class StockChannel(HTTPChannel):
             self._deadline.set(LINGER_SECONDS)
 
 
-class StockSite(Site):
-    """
-    The factory of our connections.
-
-    :param max_request_bytes: bound on a request's body.
-    :ivar draining: connections close after their answer.
-    """
+class StockSite(GatewaySite):
+    """The factory of connections of Twisted's kind."""
 
     protocol = StockChannel  # type: ignore[assignment]
     requestFactory = StockRequest
-    noisy = False
-
-    def __init__(
-        self, resource: IResource, reactor: IReactorTime, *, max_request_bytes: int
-    ) -> None:
-        super().__init__(resource, reactor=reactor, timeout=None)
-        self.max_request_bytes = max_request_bytes
-        self.channels: set[StockChannel] = set()
-        self.draining = False
-        self._empty: Deferred[None] | None = None
-
-    def log(self, request: object) -> None:
-        """Twisted's access log has the query, which may hold a key: there is none."""
-
-    def startFactory(self) -> None:
-        """Nothing to prepare: Twisted's would open that log."""
-
-    def stopFactory(self) -> None:
-        """Nothing to end."""
-
-    def forget(self, channel: StockChannel) -> None:
-        """A connection is gone."""
-        self.channels.discard(channel)
-        if self._empty is not None and not self.channels:
-            empty, self._empty = self._empty, None
-            empty.callback(None)
-
-    def drain(self) -> Deferred[None]:
-        """Close idle connections now and the others after their answer; fire when all are gone."""
-        self.draining = True
-        for channel in list(self.channels):
-            channel.close_when_idle()
-        if not self.channels:
-            return succeed(None)
-        if self._empty is None:
-            self._empty = Deferred()
-        return self._empty
-
-    def abort(self) -> None:
-        """Close all connections at once."""
-        for channel in list(self.channels):
-            channel.abort()

@@ -13,11 +13,11 @@ from aiproxy.providers.chaos.script import ANSWER
 from aiproxy.proxy import Proxy
 from aiproxy.service import Listening
 from aiproxy.testing import ChaosUpstream
-from aiproxy.transport.http.stock import StockSite
 from aiproxy.wire.json import loads
 from tests.integration.fast_clock import FastClock
 from tests.integration.faults.seen import Seen
 from tests.integration.servers import TOKEN, Connection, ServersTestCase, write_request
+from tests.sites import make_site
 
 #: Words that a chaos upstream tells, and a long way from any silence.
 TEXT = ANSWER
@@ -63,7 +63,7 @@ class StreamingTestCase(ServersTestCase):
         self.proxy = Proxy(
             config, clock, report=self.records.append, wall=lambda: 1.8e9 + clock.seconds()
         )
-        site = StockSite(self.proxy.resource(), running, max_request_bytes=1_000_000)
+        site = make_site(self.proxy.resource(), running, max_request_bytes=1_000_000)
         endpoint = TCP4ServerEndpoint(running, 0, interface="127.0.0.1")
         self.proxy.service.listening = Listening(site, [("here", endpoint)])
         self.proxy.service.privilegedStartService()

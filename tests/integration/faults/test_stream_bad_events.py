@@ -21,7 +21,8 @@ class GarbledTests(StreamingTestCase):
             port = await self.serve_ups([step], [])
             self.assertIsNone((await self.see(port)).problem(TEXT))
             self.assertEqual(self.asked(), [1, 1])
-            self.assertTrue(self.records[-1].rescued)
+            if place > 2:  # Else it may come together with the first word.
+                self.assertTrue(self.records[-1].rescued)
 
     async def test_noise_in_a_call(self) -> None:
         """In an open tool call anything may have been a part of it: it is started over."""

@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock
 
-from aiproxy.transport.http.stock import StockChannel, StockSite
+from aiproxy.transport.http.site import GatewaySite
 from tests.transport.upstreams import MemoryTransport
 
 
@@ -108,10 +108,10 @@ class ClientTransport(MemoryTransport):
 class Client:
     """A client's end of one connection in memory."""
 
-    site: StockSite
+    site: GatewaySite
     clock: MemoryReactorClock
     transport: ClientTransport = field(init=False)
-    channel: StockChannel = field(init=False)
+    channel: Any = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         channel: Any = self.site.buildProtocol(None)

@@ -16,6 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import directlyProvides
 
+from aiproxy.transport.http.site import GatewaySite
 from aiproxy.transport.http.stock import StockSite
 from tests.transport.http.clients import Client
 from tests.transport.upstreams import no_delayed_calls
@@ -60,9 +61,13 @@ class StockTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = MemoryReactorClock()
         self.resource = ScriptedResource()
-        self.site = StockSite(self.resource, self.clock, max_request_bytes=LIMIT)
+        self.site = self.make_site()
         self.site.startFactory()
         self.client = Client(self.site, self.clock)
+
+    def make_site(self) -> GatewaySite:
+        """Make the site."""
+        return StockSite(self.resource, self.clock, max_request_bytes=LIMIT)
 
     def tearDown(self) -> None:
         """Whatever happened: with its client a connection's timers are gone."""
