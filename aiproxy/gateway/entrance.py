@@ -33,6 +33,17 @@ class Entrance:
     :param tokens: how many the call may use, roughly.
     """
 
+    __slots__ = (
+        "_caller",
+        "_key",
+        "_max_delay",
+        "_queue_timeout",
+        "_requested",
+        "_shared",
+        "_tokens",
+        "_watch",
+    )
+
     def __init__(
         self,
         shared: Shared,

@@ -74,6 +74,23 @@ class Exchange:
     :ivar watch: bounds all of it.
     """
 
+    __slots__ = (
+        "_call",
+        "_config",
+        "_created",
+        "_cut",
+        "_found",
+        "_notes",
+        "_pipe",
+        "_request",
+        "_shared",
+        "clock",
+        "entrance",
+        "failover",
+        "record",
+        "watch",
+    )
+
     def __init__(
         self,
         shared: Shared,
@@ -91,6 +108,7 @@ class Exchange:
         self._config = config
         self._call = call
         self._request = request
+        body_bytes, call.body = len(call.body), b""  # It was read, and may be long.
         self._found = list(found)
         if len(found) > 1:
             # Who shares a key that was refused is asked behind the others.
@@ -117,7 +135,7 @@ class Exchange:
             self.watch,
             requested=request["model"],
             caller=call.caller,
-            tokens=estimate_tokens(request, len(call.body)),
+            tokens=estimate_tokens(request, body_bytes),
         )
         self.failover = Failover(
             shared, config, asked, self.entrance, self.watch, record, self._notes.add

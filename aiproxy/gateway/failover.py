@@ -87,6 +87,19 @@ class Failover:
     :param note: called with what a reader of the stream may be told.
     """
 
+    __slots__ = (
+        "_asked",
+        "_entrance",
+        "_known",
+        "_note",
+        "_open",
+        "_record",
+        "_repeats",
+        "_retry",
+        "_shared",
+        "_watch",
+    )
+
     _log = Logger()
 
     def __init__(

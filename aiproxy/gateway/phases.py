@@ -29,6 +29,23 @@ class Phases:
     :param last: nobody else can be asked.
     """
 
+    __slots__ = (
+        "_clock",
+        "_deadline",
+        "_due",
+        "_expired",
+        "_first_token",
+        "_headers",
+        "_last",
+        "_seconds",
+        "_sent",
+        "_timeouts",
+        "_waiting",
+        "_watch",
+        "_what",
+        "_whole_due",
+    )
+
     def __init__(
         self, clock: IReactorTime, timeouts: Timeouts, watch: Watch, *, last: bool
     ) -> None:

@@ -26,6 +26,19 @@ class StreamTranscoder:
     :param quick: let text after text in one frame pass by a :class:`Lane`.
     """
 
+    __slots__ = (
+        "_call_idle",
+        "_idle",
+        "_lane",
+        "_reader",
+        "_reasoning",
+        "_takeover",
+        "_writer",
+        "ended",
+        "error",
+        "started",
+    )
+
     def __init__(
         self,
         reader: StreamReader,

@@ -22,6 +22,13 @@ class Watch:
     :ivar over: why the call is over, whoever else could be asked.
     """
 
+    __slots__ = (
+        "_timer",
+        "_total",
+        "_waiting",
+        "over",
+    )
+
     def __init__(self, clock: IReactorTime, total: float) -> None:
         self.over: AIProxyError | None = None
         self._total = total

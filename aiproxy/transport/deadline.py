@@ -19,6 +19,14 @@ class Deadline:
     :param expired: called once for each time that was set and has passed.
     """
 
+    __slots__ = (
+        "_clock",
+        "_due",
+        "_expired",
+        "_timer",
+        "_timer_due",
+    )
+
     def __init__(self, clock: IReactorTime, expired: Callable[[], None]) -> None:
         self._clock = clock
         self._expired = expired

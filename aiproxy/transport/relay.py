@@ -72,6 +72,21 @@ class StreamRelay:
     :ivar done: fires when all was written to the client.
     """
 
+    __slots__ = (
+        "_client",
+        "_deadline",
+        "_finishing",
+        "_grace",
+        "_keeps_cut",
+        "_kept",
+        "_over",
+        "_paused",
+        "_transcoder",
+        "_upstream",
+        "done",
+        "started",
+    )
+
     def __init__(
         self,
         transcoder: Transcoder,

@@ -46,7 +46,17 @@ class ClientRequest:
     :ivar principal: who asks, where the route has a guard.
     """
 
-    principal: Principal | None = None
+    __slots__ = (
+        "called",
+        "envelope",
+        "found",
+        "gone",
+        "id",
+        "principal",
+        "raw",
+        "route",
+        "status",
+    )
 
     def __init__(
         self,
@@ -60,6 +70,7 @@ class ClientRequest:
         self.envelope = envelope
         self.id = choose_request_id(self.raw.getHeader(b"x-request-id")).decode("ascii")
         self.route = route
+        self.principal: Principal | None = None
         self.called = False
         self.gone = False
         self.status: int | None = None

@@ -13,6 +13,7 @@ from io import BytesIO
 from typing import Any, TypeAlias
 from typing import Protocol as Shape
 
+from twisted.internet import tcp
 from twisted.internet._producer_helpers import _PullToPush
 from twisted.internet.interfaces import IAddress, IProducer, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
@@ -85,6 +86,7 @@ class LlhttpChannel(Protocol):
         self._stopped_reading = False
         self._producer: IPushProducer | None = None
         self._client_full = False
+        self._is_tcp = False
         self._peer: IAddress | None = None
         self._flush_rounds = 0
         self._body_started = 0.0
@@ -100,6 +102,7 @@ class LlhttpChannel(Protocol):
         set_no_delay = getattr(transport, "setTcpNoDelay", None)
         if set_no_delay is not None:
             set_no_delay(True)
+        self._is_tcp = isinstance(transport, tcp.Connection) and not transport.TLS
         self.site.channels.add(self)
         self._deadline.set(IDLE_SECONDS)
 
@@ -176,7 +179,7 @@ class LlhttpChannel(Protocol):
         try:
             while self._request is None and not (self.refused or self._last):
                 if reader.ready:
-                    self._start(reader.ready.popleft())
+                    self._start(reader.ready.pop(0))
                 elif reader.refusal is not None:
                     self.refuse(reader.refusal)
                 elif self._waiting:
@@ -271,8 +274,20 @@ class LlhttpChannel(Protocol):
         self.write(b"\r\n".join(lines) + b"\r\n\r\n")
 
     def write(self, data: bytes) -> None:
-        """Write."""
-        self.transport.write(data)  # type: ignore[union-attr]
+        """
+        Write.
+
+        TCP takes it at once where nothing waits in the transport's buffer: that
+        saves the reactor a turn and the kernel three calls.
+        """
+        transport: Any = self.transport
+        if self._is_tcp and not (transport._tempDataLen or transport.dataBuffer):
+            taken = transport.writeSomeData(data)
+            if taken == len(data):
+                return
+            if isinstance(taken, int):
+                data = data[taken:]
+        transport.write(data)
 
     def writeSequence(self, pieces: Iterable[bytes]) -> None:
         """Write several pieces."""

@@ -148,6 +148,9 @@ class HTTPConnection:
             first = not exchange.status
             if first:
                 exchange.begin(reader)
+                if self._peer_timeout is None:
+                    self._peer_timeout = read_keep_alive(reader.fields)
+                reader.fields = []
                 if self._sending is not None and reader.status >= 300:
                     # It does not want the rest.
                     self._stop_sending()
@@ -298,9 +301,7 @@ class HTTPConnection:
                 self.transport.resumeProducing()
             if not self._reader.in_step:
                 self.reusable = False
-            if self._peer_timeout is None:
-                self._peer_timeout = read_keep_alive(self._reader.fields)
-            if self._peer_timeout < self.idle_timeout:
+            if self._peer_timeout is not None and self._peer_timeout < self.idle_timeout:
                 self.idle_timeout = self._peer_timeout
             self._owner.keep(self)
         exchange.end()

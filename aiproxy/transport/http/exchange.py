@@ -117,6 +117,7 @@ class HTTPExchange:
         self.route: Route
         self.reused = False
         self.status = 0
+        self.fields: list[tuple[bytes, bytes]] = []
         self.paused = False
         self._headers: Mapping[str, str] | None = None
         self._consumer: IBodyConsumer | None = None
@@ -132,6 +133,7 @@ class HTTPExchange:
         """The answer's headers, names in lower case, the first value of each."""
         if self._headers is None:
             self._headers = read_fields(self.fields)
+            self.fields = []
         return self._headers
 
     def deliver(self, consumer: IBodyConsumer) -> None:
@@ -190,6 +192,8 @@ class HTTPExchange:
         self.reason = reader.reason
         self.fields = reader.fields
         self.until_close = reader.until_close
+        # It will not be sent again, and may be long.
+        self.head = self.body = b""
 
     def answer(self) -> None:
         """Tell who has asked, now that the connection is done with what has come."""

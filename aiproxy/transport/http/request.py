@@ -205,6 +205,8 @@ class LlhttpRequest:
     def _start(self, data: bytes) -> bytes:
         """Write the head, with the beginning of the body."""
         self.startedWriting = 1
+        # A stream may last for long, and a prompt be long.
+        self._received.body = b""
         channel = self.channel
         assert channel is not None
         head = self._headers

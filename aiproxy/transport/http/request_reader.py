@@ -9,7 +9,6 @@ What it would let pass and a stricter parser would not is refused here.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -91,7 +90,7 @@ class RequestReader:
     )
 
     def __init__(self, max_body_bytes: int) -> None:
-        self.ready: deque[ReceivedRequest] = deque()
+        self.ready: list[ReceivedRequest] = []
         self.refusal: AIProxyError | None = None
         self.begun = False
         self.in_body = False
