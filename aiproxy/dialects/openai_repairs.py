@@ -133,6 +133,8 @@ def repair_choice(choice: dict[str, Any], place: int, answer: Mapping[str, Any])
     :param place: its place in the list of choices.
     :param answer: the answer that it stands in.
     """
+    if _is_plain(choice):
+        return
     index = choice.get("index")
     if not isinstance(index, int) or isinstance(index, bool):
         choice["index"] = index = place
@@ -151,6 +153,20 @@ def repair_choice(choice: dict[str, Any], place: int, answer: Mapping[str, Any])
     else:
         message.pop("tool_calls", None)
         repair_finish(choice, called="function_call" if message.get("function_call") else "")
+
+
+def _is_plain(choice: dict[str, Any]) -> bool:
+    """Whether a choice is a text as OpenAI would write it, and nothing else."""
+    message = choice["message"]
+    return (
+        type(choice.get("index")) is int
+        and message.get("role") == "assistant"
+        and type(message.get("content")) is str
+        and choice.get("finish_reason") in FINISH_REASONS
+        and "tool_calls" not in message
+        and not message.get("function_call")
+        and not message.get("reasoning")
+    )
 
 
 def repair_said(message: dict[str, Any]) -> None:
@@ -240,9 +256,16 @@ def find_told_usage(document: Mapping[str, Any]) -> Usage | None:
 
 def repair_usage(usage: Usage) -> Usage:
     """Return a usage whose sums and parts are right; itself, where they are."""
-    prompt, completion, total = (
-        _count(usage, f"{name}_tokens") for name in ("prompt", "completion", "total")
-    )
+    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    total = _count(usage, "total_tokens")
+    if (
+        prompt is not None
+        and completion is not None
+        and (total or 0) <= prompt + completion
+        and (_count(usage.get("prompt_tokens_details"), "cached_tokens") or 0) <= prompt
+        and (_count(usage.get("completion_tokens_details"), "reasoning_tokens") or 0) <= completion
+    ):
+        return usage
     if prompt is None or completion is None:
         return usage
     repaired = dict(usage)
@@ -264,5 +287,5 @@ def repair_usage(usage: Usage) -> Usage:
 
 def _count(holder: object, name: str) -> int | None:
     """Give a number of tokens, where there is one."""
-    told = holder.get(name) if isinstance(holder, Mapping) else None
-    return told if isinstance(told, int) and not isinstance(told, bool) else None
+    told = holder.get(name) if isinstance(holder, dict) else None
+    return told if type(told) is int else None

@@ -36,6 +36,14 @@ def fit_request(body: dict[str, Any], quirks: Quirks, model: str) -> tuple[str, 
     :raises InvalidRequest: the caller asked for several choices of a provider
         that gives one.
     """
+    messages = body.get("messages")
+    if (
+        quirks.request_fields.isdisjoint(body)
+        and not quirks.renames_any(body, model)
+        and isinstance(messages, list)
+        and all(map(_is_bare, messages))
+    ):
+        return ()  # Nearly all are so.
     n = body.get("n")
     if quirks.one_choice and isinstance(n, int) and n != 1:
         raise InvalidRequest("this model's provider gives one choice only: n must be 1", param="n")
@@ -54,7 +62,6 @@ def fit_request(body: dict[str, Any], quirks: Quirks, model: str) -> tuple[str, 
     dropped += _write_tier(body, quirks)
     dropped += _write_choice(body, quirks, model)
     words = _write_schema(body, quirks)
-    messages = body.get("messages")
     if isinstance(messages, list):
         fitted = [_fit_message(message, quirks, model, dropped) for message in messages]
         if words:
@@ -188,8 +195,6 @@ def _fit_message(message: Any, quirks: Quirks, model: str, dropped: list[str]) -
     """
     if not isinstance(message, dict):
         return message
-    if message.keys() == _BARE and message["role"] in _ROLES and type(message["content"]) is str:
-        return message  # Nearly all are so: no provider wants anything else.
     message = _strip(message, quirks)
     if quirks.system_only and message.get("role") == "developer":
         message["role"] = "system"
@@ -209,6 +214,16 @@ def _fit_message(message: Any, quirks: Quirks, model: str, dropped: list[str]) -
             _shorten(call, "id")
         _shorten(message, "tool_call_id")
     return message
+
+
+def _is_bare(message: Any) -> bool:
+    """Whether a message is taken by every provider as it is."""
+    return (
+        type(message) is dict
+        and message.keys() == _BARE
+        and message["role"] in _ROLES
+        and type(message["content"]) is str
+    )
 
 
 def _strip(source: Any, quirks: Quirks) -> Any:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
 from attrs import field, frozen
@@ -96,6 +97,25 @@ class Quirks:
     cuts_for: re.Pattern[str] | None = None
     parses_for: re.Pattern[str] | None = None
     fetches_images: bool = True
+
+    def renames_any(self, request: Mapping[str, object], model: str) -> bool:
+        """Whether a request has a field of another name here."""
+        if self.renames.keys().isdisjoint(request):
+            return False
+        return self.renames_for is None or self.renames_for.match(model) is not None
+
+    @cached_property
+    def request_fields(self) -> frozenset[str]:
+        """Every field of a request, but messages and renames, that any of this is about."""
+        names = {"reasoning_effort", "service_tier", "tool_choice", "response_format"}
+        names.update(self.drops)
+        names.update(name for _, dropped in self.drops_for for name in dropped)
+        names.update(name for pair in self.excludes for name in pair)
+        if self.old_limit:
+            names.add("max_completion_tokens")
+        if self.one_choice:
+            names.add("n")
+        return frozenset(names)
 
 
 #: The fields in which answers tell thoughts, and clients send them back.

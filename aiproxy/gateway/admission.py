@@ -165,6 +165,13 @@ class Gate:
             fails with it when the patience is over.
         :raises ModelUnavailable: so it is with those that are passed by.
         """
+        if not self._queue:
+            # Nobody waits, so nearly all may go to their first at once.
+            entered = self._admit(
+                candidates[0], self._clock.seconds(), self._wall(), tokens, patience
+            )
+            if isinstance(entered, tuple):
+                return Entry(0, *entered, self)
         paced = max([candidate.model.min_interval for candidate in candidates], default=0.0)
         waits = patience > 0 or paced > 0
         found = self._try(candidates, tokens, patience, self._queue.wanted if waits else ())
@@ -229,16 +236,18 @@ class Gate:
         self, candidate: Candidate, now: float, wall: float, tokens: int, patience: float
     ) -> tuple[Admission, Lease] | Held:
         standing = self._standings.find(limit_key(candidate))
-        out = standing.when(now)
-        if out:
+        if standing.open and (out := standing.when(now)):
             return Held("breaker", out)
         # Turns that are further away are given here, to callers in turn.
-        reach = min(candidate.model.min_interval, max(MAX_WAIT, patience))
+        reach = candidate.model.min_interval
+        if reach:
+            reach = min(reach, max(MAX_WAIT, patience))
         admission = self._admission(candidate, now, wall, reach)
         found = admission.admit(now, wall, tokens)
         if isinstance(found, Held):
             return found
-        standing.admit(now)  # Of one that is out it is the probe.
+        if standing.open:
+            standing.admit(now)  # It is the probe.
         return admission, found
 
     def _refuse(self, waiter: _Waiter) -> PolicyError:

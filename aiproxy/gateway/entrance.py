@@ -118,7 +118,8 @@ class Entrance:
         entry = await self._watch.wait(entered) if isinstance(entered, Deferred) else entered
         found = left.pop(entry.place)
         try:
-            await self._cover(limit_key(found[0]), entry.lease)
+            if entry.lease.is_saved:
+                await self._cover(limit_key(found[0]), entry.lease)
             if entry.lease.delay:
                 await self._watch.wait(deferLater(self._shared.clock, entry.lease.delay))
         except BaseException:

@@ -147,7 +147,8 @@ class Exchange:
 
         :raises AIProxyError: for the caller.
         """
-        await self.entrance.admit_key(self._call.principal)
+        if self._call.principal.limits is not None:
+            await self.entrance.admit_key(self._call.principal)
         asking = AskPlain(self._write)
         attempt, written = await self.failover.run(self._found[:], asking)
         self.failover.leave(attempt, "answered")
@@ -160,7 +161,8 @@ class Exchange:
 
         :raises AIProxyError: for the caller.
         """
-        await self.entrance.admit_key(self._call.principal)
+        if self._call.principal.limits is not None:
+            await self.entrance.admit_key(self._call.principal)
         attempt = await self.failover.run(self._found[:], self._opening())
         self._pipe = attempt.pipe
         self.record.first_token = self.clock.seconds()

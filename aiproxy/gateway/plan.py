@@ -9,7 +9,7 @@ from aiproxy.dialects.operations import CHAT
 from aiproxy.errors import ModelUnavailable
 from aiproxy.interfaces import IProvider
 from aiproxy.policy.access import Access, Principal
-from aiproxy.policy.routing import Candidate, Candidates, Situation, find_candidates
+from aiproxy.policy.routing import Candidate, Candidates, Situation, find_candidates, is_simple
 from aiproxy.providers.registry import ProviderRegistry
 
 __all__ = ["Plan"]
@@ -27,6 +27,17 @@ class Plan:
     access: Access
     providers: ProviderRegistry
     _candidates: Candidates = field(init=False, factory=Candidates, eq=False, repr=False)
+    #: The names for which there is nothing to choose.
+    _simple: dict[str, list[tuple[Candidate, IProvider]]] = field(init=False, eq=False, repr=False)
+
+    @_simple.default
+    def _find_simple(self) -> dict[str, list[tuple[Candidate, IProvider]]]:
+        return {
+            model.name: [(self._candidates.find(model, model.name, 0)[0], provider)]
+            for model in self.config.models
+            if is_simple(self.config, model)
+            and (provider := self.providers.find(model)) is not None
+        }
 
     def find(
         self,
@@ -40,6 +51,9 @@ class Plan:
 
         :raises AIProxyError: as :func:`aiproxy.policy.routing.find_candidates`.
         """
+        simple = self._simple.get(requested) if operation == CHAT else None
+        if simple is not None and principal.may_use(requested):
+            return simple
         candidates = find_candidates(
             self.config, requested, situation, principal.may_use, operation, self._candidates
         )

@@ -33,6 +33,7 @@ __all__ = [
     "configured_name",
     "find_candidates",
     "find_entries",
+    "is_simple",
     "not_found",
     "offered_names",
     "why_not",
@@ -172,6 +173,19 @@ def find_candidates(
             f"the model {_shown(requested)} is configured, but off: {why}", model=fitting[0][0].name
         )
     return tuple(found)
+
+
+def is_simple(config: Config, model: Model) -> bool:
+    """Whether a chat request for a model's name goes there in any situation, and only there."""
+    return (
+        model.disabled is None
+        and model.kind == "chat"
+        and len(model.tokens) < 2
+        and not (model.wildcard or model.fallbacks or model.max_request_length is not None)
+        and not (model.name in config.groups or model.name in SIZES)
+        and config.find_model(model.name) is model
+        and not config.server.legacy_aliases
+    )
 
 
 def find_entries(

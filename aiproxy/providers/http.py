@@ -129,7 +129,7 @@ class HTTPProvider:
         # Nearly all calls are one request and one answer: a coroutine would
         # cost as much as sending it.
         try:
-            question = self._put(call, {**call.request, **call.candidate.model.body})
+            question = self._put(call, _laid_over(call))
             asked = self._post(call, question.wire, credentials.show(call.candidate))
         except Exception as error:
             return fail(_named(error, call.candidate))
@@ -212,7 +212,7 @@ class HTTPProvider:
         after.add(slots.release)
 
     async def _ask(self, call: Call, after: Afterwards) -> IReply:
-        request = {**call.request, **call.candidate.model.body}
+        request = _laid_over(call)
         if call.operation == CHAT:
             request = await self.prepare(call, request, after)
         question = self._put(call, request)
@@ -348,6 +348,12 @@ class _Question:
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             streamed = not kind.endswith("json")
         return HTTPReply(response, self.reader, streamed, self.wire.dropped, after)
+
+
+def _laid_over(call: Call) -> ChatRequest:
+    """Return the request with what the configuration lays over it."""
+    body = call.candidate.model.body
+    return {**call.request, **body} if body else call.request
 
 
 async def _shown(credentials: ICredentials, candidate: Candidate) -> Mapping[str, str]:

@@ -281,7 +281,11 @@ class LlhttpChannel(Protocol):
         saves the reactor a turn and the kernel three calls.
         """
         transport: Any = self.transport
-        if self._is_tcp and not (transport._tempDataLen or transport.dataBuffer):
+        if (
+            self._is_tcp
+            and transport.connected
+            and not (transport._tempDataLen or transport.dataBuffer)
+        ):
             taken = transport.writeSomeData(data)
             if taken == len(data):
                 return

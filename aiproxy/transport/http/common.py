@@ -14,7 +14,7 @@ from twisted.web.http import datetimeToString
 from aiproxy.errors import AIProxyError
 from aiproxy.wire.json import dumps
 
-__all__ = ["COMMON_HEADERS", "choose_request_id", "write_refusal"]
+__all__ = ["COMMON_HEADERS", "METHODS", "choose_request_id", "origin_form", "write_refusal"]
 
 #: How long a client may take: for the next request on its connection, for a
 #: request's head, and for its body: a start, and a rate that it must keep.
@@ -32,6 +32,9 @@ FLUSH_ROUNDS = 8
 MAX_HEAD_BYTES = 64 * 1024
 MAX_LINE_BYTES = 32 * 1024
 MAX_HEADERS = 200
+
+#: Any other is refused; llhttp also knows RTSP's, which RTSP/1.0 could bring in.
+METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE"))
 
 #: Headers of each answer, the errors of the HTTP layer included.
 COMMON_HEADERS: Mapping[bytes, bytes] = MappingProxyType(
@@ -52,6 +55,25 @@ def choose_request_id(told: bytes | None) -> bytes:
         return told
     # Unique, but no secret: a system call would cost more than all the rest.
     return b"%032x" % _ids.getrandbits(128)
+
+
+def origin_form(target: bytes) -> bytes:
+    """
+    Return the origin form of an absolute target (RFC 9112, 3.2.2: servers must take both).
+
+    What has another form stays as it is, and so does one with no host: it is
+    invalid (RFC 9110, 4.2.1), and no route is there.
+    """
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in (b"http", b"https"):
+        return target
+    authority, slash, path = rest.partition(b"/")
+    authority, mark, query = authority.partition(b"?")
+    if not authority:
+        return target
+    if mark:
+        return b"/?" + query + slash + path
+    return slash + path or b"/"
 
 
 def write_refusal(error: AIProxyError, request_id: bytes) -> tuple[bytes, bytes]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 __all__ = ["FRAMING", "read_fields", "read_keep_alive", "write_fields"]
 
@@ -50,6 +51,12 @@ def read_keep_alive(fields: Iterable[tuple[bytes, bytes]]) -> float:
     return float("inf")
 
 
+#: What nearly all requests have, and no question is about.
+_USUAL: Final = frozenset(
+    ("accept", "authorization", "content-type", "x-api-key", "x-goog-api-key", "x-request-id")
+)
+
+
 def write_fields(headers: Mapping[str, str], host: str, user_agent: str) -> bytes:
     """
     Write a request's headers without its framing, each with its line's end.
@@ -59,6 +66,9 @@ def write_fields(headers: Mapping[str, str], host: str, user_agent: str) -> byte
     """
     lines = [f"Host: {host}", f"User-Agent: {user_agent}", "Accept-Encoding: identity"]
     for name, value in headers.items():
+        if name in _USUAL:
+            lines.append(f"{name}: {value}")
+            continue
         key = name.lower()
         if key in _OURS:
             continue

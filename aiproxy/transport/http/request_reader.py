@@ -14,7 +14,13 @@ from typing import Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from aiproxy.errors import AIProxyError, InvalidRequest, RequestHeadTooLarge, RequestTooLarge
-from aiproxy.transport.http.common import MAX_HEAD_BYTES, MAX_HEADERS, MAX_LINE_BYTES
+from aiproxy.transport.http.common import (
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_LINE_BYTES,
+    METHODS,
+    origin_form,
+)
 from aiproxy.wire.durations import write_size
 
 __all__ = ["ReceivedRequest", "RequestReader"]
@@ -24,10 +30,10 @@ __all__ = ["ReceivedRequest", "RequestReader"]
 _SLICE_BYTES: Final = 4096
 #: Between two signs of progress in a body (chunk extensions are none).
 _MAX_SILENT_BYTES: Final = 16 * 1024
-#: llhttp also knows RTSP's, which RTSP/1.0 could bring in.
-_METHODS: Final = frozenset(
-    (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE")
-)
+#: A body may come byte by byte, and each piece costs an object of some 50 bytes:
+#: where they are shorter than this on average they are joined now and then.
+_PIECE_BYTES: Final = 512
+_JOINED_BYTES: Final = 64 * 1024
 
 
 class ReceivedRequest:
@@ -164,7 +170,7 @@ class RequestReader:
         if asked.method == b"CONNECT":
             self._refuse(_bad())
             return
-        lines = [b"%b %b HTTP/1.1" % (asked.method, asked.target)]
+        lines = [b"%b %b %b" % (asked.method, asked.target, asked.version)]
         lines += [b"%b: %b" % pair for pair in asked.pairs if pair[0] != b"upgrade"]
         self._parser = HttpRequestParser(self)
         self._feed(b"\r\n".join(lines) + b"\r\n\r\n")
@@ -179,6 +185,8 @@ class RequestReader:
 
     def on_message_begin(self) -> None:
         """The first byte of a request came."""
+        if self.ready and self.ready[-1].last:
+            raise _Refused
         self.current = ReceivedRequest()
         self.begun = True
         self.in_body = False
@@ -243,14 +251,15 @@ class RequestReader:
                 and self._framing is None
                 and current.method != b"OPTIONS"  # It may be RTSP's.
             )
-        if not proper or (current.method not in _METHODS and current.method != b"CONNECT"):
+        if not proper or (current.method not in METHODS and current.method != b"CONNECT"):
             self._refuse(_bad())
             raise _Refused
         if not current.target.startswith(b"/"):
-            current.target = _without_authority(current.target)
+            current.target = origin_form(current.target)
         if self._left > self._max_body_bytes:
             self._refuse_body()
-        if self._left or self._framing:
+        # A client of HTTP/1.0 would not know the answer (RFC 9110, 10.1.1).
+        if (self._left or self._framing) and version == "1.1":
             self.expects = current.headers.get(b"expect", b"").lower() == b"100-continue"
 
     def on_chunk_header(self) -> None:
@@ -266,7 +275,10 @@ class RequestReader:
             self._left -= len(data)
         if self.body_bytes > self._max_body_bytes:
             self._refuse_body()
-        self._body.append(data)
+        body = self._body
+        body.append(data)
+        if len(body) * _PIECE_BYTES > self.body_bytes + _JOINED_BYTES:
+            self._body = [b"".join(body)]
 
     def on_message_complete(self) -> None:
         """The request is complete."""
@@ -295,15 +307,3 @@ def _bad() -> AIProxyError:
 
 def _too_long() -> AIProxyError:
     return RequestHeadTooLarge("the request line or the headers are too long")
-
-
-def _without_authority(target: bytes) -> bytes:
-    """Return the origin form of an absolute one (RFC 9112, 3.2.2: servers must take both)."""
-    scheme, separator, rest = target.partition(b"://")
-    if not separator or scheme.lower() not in (b"http", b"https"):
-        return target
-    authority, slash, path = rest.partition(b"/")
-    if b"?" in authority:
-        authority, _, query = authority.partition(b"?")
-        return b"/?" + query + slash + path
-    return slash + path or b"/"
