@@ -8,7 +8,8 @@ messages, OpenAI's responses) are further modules like this one.
 
 from __future__ import annotations
 
-from typing import Any
+from types import NoneType
+from typing import Any, Final
 
 from aiproxy.dialects.face import WrittenAnswer, read_object
 from aiproxy.dialects.operations import CHAT
@@ -18,6 +19,10 @@ from aiproxy.wire.json import dumps
 from aiproxy.wire.sse import DONE, write_event
 
 __all__ = ["OpenAIFace", "OpenAIStreamWriter"]
+
+_SWITCH: Final = (bool, NoneType)
+_OBJECT: Final = (dict, NoneType)
+_LIST: Final = (list, NoneType)
 
 
 class OpenAIFace:
@@ -135,11 +140,11 @@ def _check(request: ChatRequest) -> None:
             raise _wrong(f"messages[{place}]", "an object")
         if not isinstance(message.get("role"), str):
             raise _wrong(f"messages[{place}].role", "a string")
-    if not isinstance(request.get("stream"), bool | None):
+    if not isinstance(request.get("stream", False), _SWITCH):
         raise _wrong("stream", "true or false")
-    if not isinstance(request.get("stream_options"), dict | None):
+    if not isinstance(request.get("stream_options"), _OBJECT):
         raise _wrong("stream_options", "an object")
-    if not isinstance(request.get("tools"), list | None):
+    if not isinstance(request.get("tools"), _LIST):
         raise _wrong("tools", "a list of tools")
     n = request.get("n")
     if n is not None and (not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= 128):

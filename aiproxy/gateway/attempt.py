@@ -25,7 +25,7 @@ from aiproxy.gateway.usage import CallRecord
 from aiproxy.interfaces import IProvider, IReply
 from aiproxy.policy.routing import Candidate
 from aiproxy.providers.call import Call, name_source
-from aiproxy.transport.collect import collect
+from aiproxy.transport.collect import collect_now
 from aiproxy.transport.relay import StreamRelay
 
 __all__ = ["Asked", "Attempt", "Pipe", "target_of"]
@@ -117,7 +117,9 @@ class Attempt:
         """Ask for a whole answer, and wait for all of it."""
         self.phases.begin_plain()
         reply = await self._start(self.asked.request, stream=False)
-        body = await self.phases.wait(collect(reply, self.asked.max_response_bytes))
+        body = collect_now(reply, self.asked.max_response_bytes)
+        if isinstance(body, Deferred):
+            body = await self.phases.wait(body)
         self.record.heard(self.clock.seconds())
         return reply.dialect.read_reply(body)
 

@@ -152,7 +152,7 @@ class Exchange:
         asking = AskPlain(self._write)
         attempt, written = await self.failover.run(self._found[:], asking)
         self.failover.leave(attempt, "answered")
-        self.record.read_usage(attempt.usage)
+        self.record.answered(attempt.usage)
         return PlainAnswer(self.served(attempt), written.body, written.content_type)
 
     async def open_stream(self) -> Attempt:

@@ -163,6 +163,13 @@ class CallRecord:
         spent = Spent(model, provider, outcome, read_tokens(usage), read_cost(usage))
         self.spent.append(spent)
 
+    def answered(self, usage: Usage | None) -> None:
+        """Note what the caller is told: what the last attempt has used, if that is known."""
+        if usage is None:
+            self.read_usage(None)
+        else:
+            self.tokens = self.spent[-1].tokens
+
     def read_usage(self, usage: Usage | None) -> None:
         """Note what the caller is told; ``None``: nothing, so what was spent stands."""
         if usage is not None:
@@ -182,7 +189,7 @@ class UsageLedger:
     def add(self, record: CallRecord) -> None:
         """Add a call that is over: each attempt's tokens to who was asked."""
         for spent in record.spent:
-            if spent.tokens != Tokens():
+            if spent.tokens.prompt or spent.tokens.completion:
                 self.by_model.setdefault(spent.model, Tokens()).add(spent.tokens)
 
 
@@ -192,9 +199,11 @@ def read_tokens(usage: Usage | None) -> Tokens:
         return Tokens()
     prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     # Some sums leave the reasoning out, and only the total has it (xAI, recorded).
-    completion = max(completion, _count(usage, "total_tokens") - prompt)
-    cached = _count(_details(usage, "prompt_tokens_details"), "cached_tokens")
-    reasoning = _count(_details(usage, "completion_tokens_details"), "reasoning_tokens")
+    rest = _count(usage, "total_tokens") - prompt
+    if rest > completion:
+        completion = rest
+    cached = _count(usage.get("prompt_tokens_details"), "cached_tokens")
+    reasoning = _count(usage.get("completion_tokens_details"), "reasoning_tokens")
     return Tokens(prompt, completion, min(cached, prompt), min(reasoning, completion))
 
 
@@ -210,11 +219,6 @@ def read_cost(usage: Usage | None) -> float | None:
     return None
 
 
-def _count(usage: Usage, name: str) -> int:
-    value = usage.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
-def _details(usage: Usage, name: str) -> Usage:
-    value = usage.get(name)
-    return value if isinstance(value, dict) else {}
+def _count(holder: object, name: str) -> int:
+    value = holder.get(name) if isinstance(holder, dict) else None
+    return value if type(value) is int and value > 0 else 0

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from aiproxy.errors import AnswerTooLarge
 from aiproxy.interfaces import IBodyConsumer
 
-__all__ = ["collect", "collect_some"]
+__all__ = ["collect", "collect_now", "collect_some"]
 
 _SOME_BYTES = 64 * 1024
 
@@ -33,7 +33,19 @@ def collect(reply: Deliverable, limit_bytes: int) -> Deferred[bytes]:
     with what the upstream's end is, where it comes early.  Cancelling it
     closes the upstream's connection, as too long a body does.
     """
-    return _collect(reply, _Collector(limit_bytes))
+    collected = collect_now(reply, limit_bytes)
+    return collected if isinstance(collected, Deferred) else succeed(collected)
+
+
+def collect_now(reply: Deliverable, limit_bytes: int) -> bytes | Deferred[bytes]:
+    """
+    Take a whole body: as it is where it is here already, as short ones are with their head.
+
+    Else, and where it cannot be had, as :func:`collect`.
+    """
+    collector = _Collector(limit_bytes)
+    reply.deliver(collector)
+    return collector.result()
 
 
 def collect_some(reply: Deliverable, limit_bytes: int = _SOME_BYTES) -> Deferred[bytes]:
@@ -43,25 +55,33 @@ def collect_some(reply: Deliverable, limit_bytes: int = _SOME_BYTES) -> Deferred
     Never fails but by being cancelled: a body that is longer is cut at
     ``limit_bytes``, one that breaks off is what has come of it.
     """
-    return _collect(reply, _SomeCollector(limit_bytes))
-
-
-def _collect(reply: Deliverable, collector: _Collector) -> Deferred[bytes]:
-    collected = collector.collected
-    assert collected is not None
+    collector = _SomeCollector(limit_bytes)
     reply.deliver(collector)
-    return collected
+    collected = collector.result()
+    return collected if isinstance(collected, Deferred) else succeed(collected)
 
 
 @implementer(IBodyConsumer)
 class _Collector:
+    __slots__ = ("_collected", "_length", "_limit_bytes", "_pieces", "_producer", "_result")
+
     def __init__(self, limit_bytes: int) -> None:
-        #: Until it has fired: the two know each other.
-        self.collected: Deferred[bytes] | None = Deferred(lambda _: self._producer.stopProducing())
+        #: What is waited for, until it has fired: the two know each other.
+        self._collected: Deferred[bytes] | None = None
+        self._result: bytes | Exception | None = None
         self._producer: IPushProducer
         self._limit_bytes = limit_bytes
         self._pieces: list[bytes] = []
         self._length = 0
+
+    def result(self) -> bytes | Deferred[bytes]:
+        """Return the body, or what fires with it."""
+        if isinstance(self._result, bytes):
+            return self._result
+        if self._result is not None:
+            return fail(self._result)
+        self._collected = Deferred(lambda _: self._producer.stopProducing())
+        return self._collected
 
     def begin(self, producer: IPushProducer) -> None:
         self._producer = producer
@@ -84,7 +104,10 @@ class _Collector:
         self._fire(AnswerTooLarge(f"the answer is longer than {self._limit_bytes} bytes"))
 
     def _fire(self, result: bytes | Exception) -> None:
-        collected, self.collected = self.collected, None
+        if self._result is not None:
+            return
+        self._result = result
+        collected, self._collected = self._collected, None
         if collected is None:
             return
         if isinstance(result, Exception):
@@ -94,6 +117,8 @@ class _Collector:
 
 
 class _SomeCollector(_Collector):
+    __slots__ = ()
+
     def failed(self, reason: Exception) -> None:
         self.finished()
 

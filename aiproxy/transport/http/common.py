@@ -10,11 +10,19 @@ from http import HTTPStatus
 from types import MappingProxyType
 
 from twisted.web.http import datetimeToString
+from twisted.web.http_headers import Headers
 
 from aiproxy.errors import AIProxyError
 from aiproxy.wire.json import dumps
 
-__all__ = ["COMMON_HEADERS", "METHODS", "choose_request_id", "origin_form", "write_refusal"]
+__all__ = [
+    "COMMON_HEADERS",
+    "METHODS",
+    "choose_request_id",
+    "is_proper_head",
+    "origin_form",
+    "write_refusal",
+]
 
 #: How long a client may take: for the next request on its connection, for a
 #: request's head, and for its body: a start, and a rate that it must keep.
@@ -55,6 +63,20 @@ def choose_request_id(told: bytes | None) -> bytes:
         return told
     # Unique, but no secret: a system call would cost more than all the rest.
     return b"%032x" % _ids.getrandbits(128)
+
+
+def is_proper_head(method: bytes, version: bytes, headers: Headers) -> bool:
+    """
+    Whether a head that a parser has let pass has but one meaning.
+
+    RFC 9112 demands one ``Host`` of HTTP/1.1 (3.2) and knows no transfer coding
+    in HTTP/1.0 (6.1); no coding but ``chunked`` is one of ours.
+    """
+    hosts = len(headers.getRawHeaders(b"host", []))
+    codings = [value.lower() for value in headers.getRawHeaders(b"transfer-encoding", [])]
+    if version == b"HTTP/1.1":
+        return method in METHODS and hosts == 1 and codings in ([], [b"chunked"])
+    return method in METHODS and version == b"HTTP/1.0" and hosts < 2 and not codings
 
 
 def origin_form(target: bytes) -> bytes:

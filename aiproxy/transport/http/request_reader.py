@@ -98,23 +98,17 @@ class RequestReader:
     def __init__(self, max_body_bytes: int) -> None:
         self.ready: list[ReceivedRequest] = []
         self.refusal: AIProxyError | None = None
-        self.begun = False
-        self.in_body = False
-        self.expects = False
+        self.begun = self.in_body = self.expects = self._moved = False
         self.current = ReceivedRequest()
         self._max_body_bytes = max_body_bytes
         self._parser = HttpRequestParser(self)
-        self._silent_bytes = 0
-        self._moved = False
-        self._left = 0
+        self._silent_bytes = self._left = 0
         self._reset()
 
     def _reset(self) -> None:
-        self._head_bytes = 0
-        self._host = 0
+        self._head_bytes = self._host = self.body_bytes = 0
         self._framing: bytes | None = None
         self._body: list[bytes] = []
-        self.body_bytes = 0
 
     def feed(self, data: bytes) -> bytes:
         """
@@ -142,8 +136,9 @@ class RequestReader:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
             self._go_on_without_upgrade(data[upgrade.args[0] :])
-        except HttpParserError:
-            self._stumble()
+        except HttpParserError:  # or one of our own callbacks has refused
+            if not (self.ready and self.ready[-1].last):
+                self._refuse(_bad())
         if self._moved:
             self._silent_bytes = 0
         elif self.begun:
@@ -153,11 +148,6 @@ class RequestReader:
                     self._refuse(_bad())
             elif self._silent_bytes > MAX_LINE_BYTES:
                 self._refuse(_too_long())
-
-    def _stumble(self) -> None:
-        """The parser has given up, or one of our own callbacks did."""
-        if self.refusal is None and not (self.ready and self.ready[-1].last):
-            self._refuse(_bad())
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
         """

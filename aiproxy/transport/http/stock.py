@@ -36,6 +36,8 @@ from aiproxy.transport.http.common import (
     MAX_HEADERS,
     MAX_LINE_BYTES,
     choose_request_id,
+    is_proper_head,
+    origin_form,
     write_refusal,
 )
 from aiproxy.transport.http.site import GatewaySite
@@ -81,8 +83,8 @@ class StockRequest(Request):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """The whole request is here; Twisted would look for a form in it."""
         cast(BytesIO, self.content).seek(0)
-        self.method, self.uri, self.clientproto = command, path, version
-        self.path, _, query = path.partition(b"?")
+        self.method, self.uri, self.clientproto = command, origin_form(path), version
+        self.path, _, query = self.uri.partition(b"?")
         self.args = parse_qs(query, True)
         self.process()
 
@@ -130,14 +132,9 @@ class StockChannel(HTTPChannel):
         super().connectionLost(reason)
         self.site.forget(self)
 
-    @property
-    def idle(self) -> bool:
-        """No request is in progress, nor has one begun."""
-        return not (self._busy or self._begun or self.refused)
-
     def close_when_idle(self) -> None:
         """Close now, or when the request that is running or arriving is done."""
-        if self.idle:
+        if not (self._busy or self._begun or self.refused):
             self.loseConnection()
         elif self.requests:
             # One whose head is still to come sees by the site that it is the last.
@@ -219,6 +216,8 @@ class StockChannel(HTTPChannel):
 
     def allHeadersReceived(self) -> None:
         """The head is here."""
+        if not is_proper_head(self._command, self._version, self.requests[0].requestHeaders):
+            return self._respondToBadRequestAndDisconnect()
         self._body_started = self.site.reactor.seconds()
         self._deadline.set(BODY_SECONDS)
         super().allHeadersReceived()
