@@ -12,12 +12,16 @@ METADATA := setup.py pyproject.toml
 PYTHON ?= python3
 ARGS ?=
 
+# Tests that run once more over Twisted's own HTTP parts: server.http is stock.
+OVER_STOCK := tests/web tests/transport/http tests/integration/test_streams.py
+
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types providers bench soak docs clean
+.PHONY: help run test fuzz lint types providers bench soak docs clean
 
 help:
 	@echo 'make run    start the server (ARGS="--config my.yaml" for options)'
 	@echo 'make test   run all tests, with coverage'
+	@echo 'make fuzz   fuzz the HTTP parsers for an hour, or FUZZ_SECONDS'
 	@echo 'make lint   check style and imports'
 	@echo 'make types  check types'
 	@echo 'make providers  write the table of docs/providers.md from what the tests show'
@@ -31,6 +35,10 @@ run: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest --cov
+	AIPROXY_TEST_HTTP=stock $(BIN)/python -m pytest -q --no-cov $(OVER_STOCK)
+
+fuzz: $(VENV)/installed-test
+	$(BIN)/python -m tests.fuzz
 
 lint: $(VENV)/installed-lint
 	$(BIN)/ruff check

@@ -122,6 +122,7 @@ class StreamedAnswer:
             if live is not None:
                 live.stop()
             self.ended(failure)
+            failure = None  # Its traceback holds this frame.
 
     @property
     def broken(self) -> bool:

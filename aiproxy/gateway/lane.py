@@ -13,7 +13,7 @@ differs goes the ordinary way, and the next event gives a new template.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from aiproxy.dialects.openai_stream import OpenAIStreamReader
 from aiproxy.dialects.shapes import ChatChunk
@@ -30,22 +30,23 @@ _MOST_PAUSE: Final = 32
 _MOST_BYTES: Final = 16 * 1024
 
 
+#: Writes chunks.
+Take: TypeAlias = Callable[[list[ChatChunk]], bytes]
+
+
 class Lane:
     """
     Feeds a reader, or passes it by.
 
-    :param take: writes what was read.
     :param takeover: is told of what passes.
     """
 
     def __init__(
         self,
         reader: OpenAIStreamReader,
-        take: Callable[[list[ChatChunk]], bytes],
         takeover: Takeover | None,
     ) -> None:
         self._reader = reader
-        self._take = take
         self._takeover = takeover
         self._template: Template | None = None
         #: Part of an event that the reader has nothing of.
@@ -54,15 +55,19 @@ class Lane:
         self._vain = 0
         self._pause = 0
 
-    def feed(self, data: bytes) -> bytes:
-        """Take some bytes of the upstream's body; give what goes to the client."""
+    def feed(self, data: bytes, take: Take) -> bytes:
+        """
+        Take some bytes of the upstream's body; give what goes to the client.
+
+        :param take: writes what was read the ordinary way.
+        """
         if self._tail:
             data, self._tail = self._tail + data, b""
         if self._pause:
             self._pause -= 1
-            return self._read(data)
+            return self._read(data, take)
         if len(data) > self._reader.max_event_bytes:
-            return self._read(data)
+            return self._read(data, take)
         written: list[bytes] = []
         bare = self._template is None
         for _ in range(_MOST_TRIES):
@@ -70,7 +75,7 @@ class Lane:
             end = data.find(b"\n\n") + 2
             if end < 2 or self._over:
                 break
-            written.append(self._learn(data[:end]))
+            written.append(self._learn(data[:end], take))
             data = data[end:]
         untried = bare and self._template is not None
         if self._vain >= _MOST_TRIES and not untried:
@@ -78,13 +83,13 @@ class Lane:
         if self._may_hold(data):
             self._tail = data
         elif data and not self._over:
-            written.append(self._read(data))
+            written.append(self._read(data, take))
         return b"".join(written)
 
-    def close(self) -> bytes:
+    def close(self, take: Take) -> bytes:
         """No more bytes come: give what was held back to the reader."""
         data, self._tail = self._tail, b""
-        return self._read(data) if data else b""
+        return self._read(data, take) if data else b""
 
     def _pass(self, data: bytes, written: list[bytes]) -> bytes:
         """Let those events pass that have the template's frame; return what follows."""
@@ -104,12 +109,12 @@ class Lane:
         whole = b"\n\n" in data or b"\r" in data
         return not whole and len(data) <= _MOST_BYTES and self._reader.between_events
 
-    def _learn(self, event: bytes) -> bytes:
+    def _learn(self, event: bytes, take: Take) -> bytes:
         """Let an event go the ordinary way, and try to make a template of it."""
         reader = self._reader
         whole = reader.between_events
         chunks = reader.feed(event)
-        written = self._take(chunks)
+        written = take(chunks)
         self._vain += 1
         self._template = None
         if (
@@ -122,9 +127,9 @@ class Lane:
             self._template = learn(event, written, chunks[0])
         return written
 
-    def _read(self, data: bytes) -> bytes:
+    def _read(self, data: bytes, take: Take) -> bytes:
         self._template = None
-        return self._take(self._reader.feed(data))
+        return take(self._reader.feed(data))
 
     @property
     def _over(self) -> bool:

@@ -65,7 +65,7 @@ class StreamTranscoder:
             and reader.followable
             and isinstance(writer, OpenAIStreamWriter)
         ):
-            self._lane = Lane(reader, self._take, takeover)
+            self._lane = Lane(reader, takeover)
 
     @property
     def finished(self) -> bool:
@@ -80,12 +80,12 @@ class StreamTranscoder:
     def feed(self, data: bytes) -> bytes:
         """Take some bytes of the upstream's body."""
         if self._lane is not None:
-            return self._lane.feed(data)
+            return self._lane.feed(data, self._take)
         return self._take(self._reader.feed(data))
 
     def close(self) -> bytes:
         """No more bytes come."""
-        rest = b"" if self._lane is None else self._lane.close()
+        rest = b"" if self._lane is None else self._lane.close(self._take)
         return rest if self.ended else rest + self._take(self._reader.close())
 
     def _take(self, chunks: list[ChatChunk]) -> bytes:

@@ -107,6 +107,7 @@ class _Collector:
         if self._result is not None:
             return
         self._result = result
+        del self._producer
         collected, self._collected = self._collected, None
         if collected is None:
             return

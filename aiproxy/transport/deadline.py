@@ -61,6 +61,11 @@ class Deadline:
             self._timer.cancel()
             self._timer = None
 
+    def close(self) -> None:
+        """Never expire again, and forget who would have been called."""
+        self.cancel()
+        self._expired = _nobody
+
     def _start(self, due: float) -> None:
         self._timer_due = due
         delay = max(0.0, due - self._clock.seconds())
@@ -77,3 +82,7 @@ class Deadline:
             return
         self._due = None
         self._expired()
+
+
+def _nobody() -> None:
+    """Nobody is called any more."""

@@ -60,7 +60,7 @@ class KeepAlive:
 
     def stop(self) -> None:
         """Write nothing more by itself.  Harmless when repeated."""
-        self._deadline.cancel()
+        self._deadline.close()
 
     def tell(self) -> None:
         """Write a comment now."""

@@ -8,7 +8,9 @@ upstream's; each piece that arrives is one write.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
+from weakref import ref
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IPushProducer, IReactorTime
@@ -73,6 +75,7 @@ class StreamRelay:
     """
 
     __slots__ = (
+        "__weakref__",
         "_client",
         "_deadline",
         "_finishing",
@@ -95,8 +98,9 @@ class StreamRelay:
         grace: float = 2.0,
         keeps_cut: bool = False,
     ) -> None:
-        self.started: Deferred[None] = Deferred(lambda _: self.stop())
-        self.done: Deferred[None] = Deferred(lambda _: self.stop())
+        stop = _stopper(self)
+        self.started: Deferred[None] = Deferred(stop)
+        self.done: Deferred[None] = Deferred(stop)
         self._transcoder = transcoder
         self._grace = grace
         self._keeps_cut = keeps_cut
@@ -161,15 +165,16 @@ class StreamRelay:
     def finished(self) -> None:
         """The body has ended."""
         self._upstream = None
-        self._deadline.cancel()
-        if not self._over:
+        if self._over:
+            self._deadline.close()
+        else:
             self._close()
 
     def failed(self, reason: Exception) -> None:
         """The body has ended early; that is no fault if all was said before."""
         self._upstream = None
-        self._deadline.cancel()
         if self._over:
+            self._deadline.close()
             return
         if isinstance(reason, AIProxyError) and not isinstance(reason, InternalError):
             self._close(reason)
@@ -260,11 +265,12 @@ class StreamRelay:
         """Let go of the upstream: now, or when its body has ended in order."""
         self._deadline.cancel()
         upstream = self._upstream
-        if upstream is None:
-            return
-        if at_once:
+        if upstream is None or at_once:
+            # The two know each other.
+            self._deadline.close()
             self._upstream = None
-            upstream.stopProducing()
+            if upstream is not None:
+                upstream.stopProducing()
         else:
             if self._paused:
                 upstream.resumeProducing()
@@ -284,6 +290,18 @@ class StreamRelay:
         else:
             self._transcoder.error = UpstreamTimeout("the provider's stream went silent")
             self._end(at_once=True)
+
+
+def _stopper(relay: StreamRelay) -> Callable[[object], None]:
+    """Return what stops a relay, if it is still there: it holds what will call this."""
+    known = ref(relay)
+
+    def stop(_: object) -> None:
+        relay = known()
+        if relay is not None:
+            relay.stop()
+
+    return stop
 
 
 def _internal(reason: Exception) -> AIProxyError:

@@ -81,6 +81,7 @@ class DeclaredRoute:
         request.finish()
         if self.over is not None and not request.called:
             self.over(request, failure)
+        failure = None  # Its traceback holds this frame.
 
     def start(self, raw: LlhttpRequest) -> None:
         """Answer one request that has not come by way of Klein."""

@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from tests.integration.servers import ServersTestCase, config_for, write_chat
+from tests.sites import over_http
 from tests.transport.upstreams import SocketConnection
 
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\n\r\n"
@@ -88,7 +89,7 @@ class StreamTests(ServersTestCase):
         clock: Any = reactor
         floods: list[Flood] = []
         _, port = self.upstream(lambda connection: floods.append(Flood(connection)))
-        self.write(config_for(port))
+        self.write(over_http(config_for(port)))
         server = await self.serve()
         await self.ask(server.port, write_chat())
         idle = resident_mib(server.pid)
@@ -130,7 +131,7 @@ class StreamTests(ServersTestCase):
         """An event is with the client before the upstream sends the next one."""
         asked: Deferred[SocketConnection] = Deferred()
         _, port = self.upstream(asked.callback)
-        self.write(config_for(port))
+        self.write(over_http(config_for(port)))
         server = await self.serve()
         client = await self.connect(server.port, write_chat(model="up/one", stream=True))
         upstream = await asked

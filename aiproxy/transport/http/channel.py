@@ -120,7 +120,9 @@ class LlhttpChannel(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone."""
-        self._deadline.cancel()
+        self._last = True
+        self._deadline.close()
+        self._reader.close()
         request, self._request = self._request, None
         self._producer = None
         if request is not None:

@@ -127,6 +127,10 @@ class RequestReader:
             offset = end
         return data[offset:]
 
+    def close(self) -> None:
+        """No more bytes come: let go of the parser, which holds us as we hold it."""
+        del self._parser
+
     def _feed(self, data: bytes) -> None:
         if self.refusal is not None or (self.ready and self.ready[-1].last):
             return
