@@ -229,7 +229,8 @@ class LlhttpRequest:
         if channel is None or self.finished:
             return
         if not self.startedWriting:
-            self._headers[b"content-length"] = b"0"
+            if self._code not in _BODILESS:
+                self._headers[b"content-length"] = b"0"
             channel.write(self._start(b""))
         elif self._chunked:
             channel.write(b"0\r\n\r\n")

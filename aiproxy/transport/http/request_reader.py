@@ -181,7 +181,6 @@ class RequestReader:
         """The first byte of a request came."""
         if self.ready and self.ready[-1].last:
             raise _Refused
-        self.current = ReceivedRequest()
         self.begun = True
         self.in_body = False
         self._reset()
@@ -280,6 +279,8 @@ class RequestReader:
         body = self._body
         self.current.body = body[0] if len(body) == 1 else b"".join(body)
         self.ready.append(self.current)
+        # Now and not with the next byte: a refusal before it has nothing of this one.
+        self.current = ReceivedRequest()
         self.begun = self.in_body = self.expects = False
         self._left = 0
         self._body = []

@@ -237,6 +237,13 @@ class ServingTests(StockTestCase):
         self.client.ask("GET", "/")
         self.assertEqual(self.client.answer().body, b"hello")
 
+    def test_absolute_target(self) -> None:
+        """A whole URL is taken for its path and query (RFC 9112, 3.2.2)."""
+        for target in ("http://y/a?b=c", "HTTPS://u@y:8/a?b=c"):
+            self.client.ask("GET", target)
+            self.assertEqual(self.client.answer().status, 200)
+        self.assertEqual([path for _, path, _ in self.resource.requests], [b"/a?b=c"] * 2)
+
     def test_star(self) -> None:
         """``OPTIONS *`` goes to the resource like any other path."""
         self.resource.render_with = lambda request: b"path: " + b"/".join(request.postpath)
@@ -354,6 +361,30 @@ class RefusingTests(StockTestCase):
             self.assert_refused(400, "bad_request", client)
         self.assertEqual(self.resource.requests, [])
 
+    def test_host(self) -> None:
+        """So is a request of HTTP/1.1 with no ``Host``, and any with two (RFC 9112, 3.2)."""
+        for version, hosts in ((b"1.1", []), (b"1.1", [b"x", b"x"]), (b"1.0", [b"x", b"y"])):
+            lines = [b"GET / HTTP/" + version, *(b"Host: " + host for host in hosts)]
+            client = Client(self.site, self.clock)
+            client.send(b"\r\n".join(lines) + b"\r\n\r\n")
+            self.assert_refused(400, "bad_request", client)
+        self.assertEqual(self.resource.requests, [])
+
+    def test_transfer_coding(self) -> None:
+        """So is a coding that HTTP/1.0 does not have, or nobody has any more (RFC 9112, 6.1, 7)."""
+        for version, coding in ((b"1.0", b"chunked"), (b"1.0", b"identity"), (b"1.1", b"identity")):
+            client = Client(self.site, self.clock)
+            client.send(b"POST / HTTP/%b\r\nHost: x\r\nContent-Length: 0\r\n" % version)
+            client.send(b"Transfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n")
+            self.assert_refused(400, "bad_request", client)
+
+    def test_method(self) -> None:
+        """So is a method that no route could have."""
+        for method in ("BREW", "PROPFIND", "CONNECT", "get"):
+            client = Client(self.site, self.clock)
+            client.ask(method, "/")
+            self.assert_refused(400, "bad_request", client)
+
     def test_chunk_framing(self) -> None:
         """So are chunks that are none."""
         for chunks in (
@@ -371,6 +402,18 @@ class RefusingTests(StockTestCase):
             client.send(chunks)
             self.assert_refused(400, "bad_request", client)
         self.assertEqual(self.resource.requests, [])
+
+    def test_after_another(self) -> None:
+        """A refusal has nothing of the request before it: not its id, nor that it was HEAD."""
+        for begun in (b"garbage\r\n", b"GET /", b"\r\n"):
+            client = Client(self.site, self.clock)
+            client.ask("HEAD", "/", "x-request-id: mine")
+            self.assertEqual(client.answer(head=True).status, 200)
+            client.send(begun)
+            self.clock.advance(30.1)
+            answer = client.answer()
+            self.assertIn(answer.error["code"], ("bad_request", "request_timeout"))
+            self.assertNotEqual(answer.headers["x-request-id"], "mine")
 
     def test_pipelined(self) -> None:
         """A request that follows another is refused after the other's answer."""
