@@ -99,7 +99,9 @@ class UpstreamClient:
         :raises ConfigurationError: a file is missing, or is not what it should be.
         """
         trust = UpstreamTrust(tls)
-        self._endpoints[tls] = UpstreamEndpoints(self._reactor, trust, self._proxies)
+        self._endpoints[tls] = UpstreamEndpoints(
+            self._reactor, trust, self._proxies, trusts_addresses=True
+        )
         self._routes.forget()
         if self._stock is not None:
             self._stock.forget()

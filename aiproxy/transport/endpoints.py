@@ -7,8 +7,13 @@ from __future__ import annotations
 from typing import Any, cast
 
 from attrs import frozen
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+)
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IProtocol,
@@ -45,11 +50,19 @@ class UpstreamEndpoints:
 
     :param reactor: what ``HostnameEndpoint`` takes.
     :param proxies: which origins are reached through which proxy.
+    :param trusts_addresses: an address is connected to as it is.  Else it goes
+        through the reactor's resolver like a name, as a guard there wants to see it.
     """
 
     def __init__(
-        self, reactor: Any, policy: IPolicyForHTTPS, proxies: UpstreamProxies = _NO_PROXIES
+        self,
+        reactor: Any,
+        policy: IPolicyForHTTPS,
+        proxies: UpstreamProxies = _NO_PROXIES,
+        *,
+        trusts_addresses: bool = False,
     ) -> None:
+        self._trusts_addresses = trusts_addresses
         self._reactor = reactor
         self._policy = policy
         self._proxies = proxies
@@ -90,6 +103,12 @@ class UpstreamEndpoints:
         return _TLSEndpoint(endpoint, self._policy.creatorForNetloc(host, port), self._reactor)
 
     def _connect(self, name: str, port: int) -> IStreamClientEndpoint:
+        if self._trusts_addresses:
+            # HostnameEndpoint makes a class for each connection, which costs more than the rest.
+            if isIPAddress(name):
+                return TCP4ClientEndpoint(self._reactor, name, port, _CONNECT_SECONDS)
+            if isIPv6Address(name):
+                return TCP6ClientEndpoint(self._reactor, name, port, _CONNECT_SECONDS)
         return HostnameEndpoint(self._reactor, name, port, timeout=_CONNECT_SECONDS)
 
 
