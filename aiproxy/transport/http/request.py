@@ -205,7 +205,6 @@ class LlhttpRequest:
     def _start(self, data: bytes) -> bytes:
         """Write the head, with the beginning of the body."""
         self.startedWriting = 1
-        # A stream may last for long, and a prompt be long.
         self._received.body = b""
         channel = self.channel
         assert channel is not None
@@ -216,11 +215,14 @@ class LlhttpRequest:
             and self._code not in _BODILESS
         ):
             self._chunked = True
+            # It may last for long, and what was asked was read by now.
+            self._received.headers = {}
             head[b"transfer-encoding"] = b"chunked"
             if data:
                 data = b"%x\r\n%b\r\n" % (len(data), data)
         if channel.is_last:
             head[b"connection"] = b"close"
+        self._headers = {}
         return response_head(self._code, head.items(), channel.date) + data
 
     def finish(self) -> None:
