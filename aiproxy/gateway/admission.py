@@ -165,13 +165,6 @@ class Gate:
             fails with it when the patience is over.
         :raises ModelUnavailable: so it is with those that are passed by.
         """
-        if not self._queue:
-            # Nobody waits, so nearly all may go to their first at once.
-            entered = self._admit(
-                candidates[0], self._clock.seconds(), self._wall(), tokens, patience
-            )
-            if isinstance(entered, tuple):
-                return Entry(0, *entered, self)
         paced = max([candidate.model.min_interval for candidate in candidates], default=0.0)
         waits = patience > 0 or paced > 0
         found = self._try(candidates, tokens, patience, self._queue.wanted if waits else ())

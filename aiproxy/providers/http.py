@@ -153,7 +153,8 @@ class HTTPProvider:
         """Take an answer; what is no success may need another request."""
         if 200 <= response.status < 300:
             return question.reply(call, response, Afterwards())
-        return Deferred.fromCoroutine(self._start(call, question, response))
+        settling = Deferred.fromCoroutine(self._settle(call, question, response, Afterwards()))
+        return settling.addErrback(_name_failure, call.candidate)
 
     def list_models(self, candidate: Candidate) -> Deferred[list[ListedModel]]:
         """Ask the provider for its models.  It fails only with our errors."""
@@ -180,20 +181,11 @@ class HTTPProvider:
             return request
         return with_images(request, await self.images.fetch(image_links(request)))
 
-    async def _start(
-        self,
-        call: Call,
-        question: _Question | None = None,
-        response: UpstreamResponse | None = None,
-    ) -> IReply:
+    async def _start(self, call: Call) -> IReply:
         after = Afterwards()
         try:
-            if question is None or response is None:
-                await self._wait_for_turn(call.candidate, after)
-                return await self._ask(call, after)
-            shown = await _shown(self.credentials, call.candidate)
-            response = await self._renew(call, question.wire, shown, response)
-            return await self._settle(call, question, response, after)
+            await self._wait_for_turn(call.candidate, after)
+            return await self._ask(call, after)
         except Exception as error:
             after.run()
             _named(error, call.candidate)
@@ -280,14 +272,10 @@ class HTTPProvider:
 
     async def _send(self, call: Call, wire: WireRequest) -> UpstreamResponse:
         """Send a request; once more with fresh credentials where ours had worn out."""
-        shown = await _shown(self.credentials, call.candidate)
+        shown = self.credentials.show(call.candidate)
+        if isinstance(shown, Deferred):
+            shown = await shown
         response = await self._post(call, wire, shown)
-        return await self._renew(call, wire, shown, response)
-
-    async def _renew(
-        self, call: Call, wire: WireRequest, shown: Mapping[str, str], response: UpstreamResponse
-    ) -> UpstreamResponse:
-        """Ask again where what was shown was refused, and there is something fresh to be shown."""
         if response.status != 401:
             return response
         try:
@@ -354,12 +342,6 @@ def _laid_over(call: Call) -> ChatRequest:
     """Return the request with what the configuration lays over it."""
     body = call.candidate.model.body
     return {**call.request, **body} if body else call.request
-
-
-async def _shown(credentials: ICredentials, candidate: Candidate) -> Mapping[str, str]:
-    """Return what the credentials show, now or later."""
-    shown = credentials.show(candidate)
-    return await shown if isinstance(shown, Deferred) else shown
 
 
 def _named(error: Exception, candidate: Candidate) -> Exception:

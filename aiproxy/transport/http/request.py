@@ -196,12 +196,6 @@ class LlhttpRequest:
             return
         channel.write(self._start(data))
 
-    def respond(self, body: bytes) -> None:
-        """Write a whole body, and finish."""
-        self._headers[b"content-length"] = b"%d" % len(body)
-        self.write(body)
-        self.finish()
-
     def _start(self, data: bytes) -> bytes:
         """Write the head, with the beginning of the body."""
         self.startedWriting = 1

@@ -24,6 +24,13 @@ from tests.transport.http.test_stock import ScriptedResource
 DATE = b"Thu, 01 Jan 1970 00:00:00 GMT"
 
 
+def respond(request: LlhttpRequest, body: bytes) -> None:
+    """Write a whole answer."""
+    request.setHeader(b"content-length", b"%d" % len(body))
+    request.write(body)
+    request.finish()
+
+
 class AnyPath(dict[tuple[bytes, bytes], HotRoute]):
     """Hot routes for whatever is asked."""
 
@@ -149,7 +156,7 @@ class AnswerTests(RequestTestCase):
     def test_length(self) -> None:
         """With a length it is not, whether it comes at once or in pieces."""
         request = self.ask()
-        request.respond(b"whole")
+        respond(request, b"whole")
         self.assertEqual(self.client.answer().body, b"whole")
         request = self.ask()
         request.begin(200, {b"content-length": b"6"})
@@ -178,7 +185,7 @@ class AnswerTests(RequestTestCase):
             self.assertTrue(head.endswith(b"\r\n\r\n"))
             self.assertEqual(head.count(b"\r\n\r\n"), 1)
             self.assertNotIn(b"transfer-encoding", head)
-        self.ask().respond(b"next")
+        respond(self.ask(), b"next")
         self.assertEqual(self.client.answer().body, b"next")
 
     def test_http_1_0(self) -> None:
@@ -196,14 +203,14 @@ class AnswerTests(RequestTestCase):
 
     def test_connection_close(self) -> None:
         """Who says that he closes is told so, and closed."""
-        self.ask("Connection: close").respond(b"last")
+        respond(self.ask("Connection: close"), b"last")
         self.assertEqual(self.client.answer().headers["connection"], "close")
         self.assertTrue(self.client.closed)
 
     def test_finished(self) -> None:
         """After its end nothing more is written."""
         request = self.ask()
-        request.respond(b"whole")
+        respond(request, b"whole")
         self.client.take()
         request.write(b"more")
         request.finish()
@@ -223,7 +230,7 @@ class AnswerTests(RequestTestCase):
                 request = self.ask()
                 request.setHeader(name, value)
                 request.setHeader(b"x-last", b"z" + end)
-                request.respond(b"whole")
+                respond(request, b"whole")
                 answer = self.client.answer()
                 self.assertEqual(answer.body, b"whole")
                 self.assertNotIn("evil", answer.headers)
