@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from aiproxy import __version__
+    from aiproxy.client_keys import add_key_commands
 
     parser = argparse.ArgumentParser(
         prog="aiproxy", description="OpenAI's HTTP API in front of every AI provider."
@@ -46,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
         "url", nargs="?", metavar="URL", help="default: http://127.0.0.1:$PORT/health/ready"
     )
     health.set_defaults(run=_health)
+    key = commands.add_parser("key", help="make a key for a client, or the hash of one")
+    add_key_commands(key)
     return parser
 
 
@@ -69,7 +72,7 @@ def _run(options: list[str]) -> int:
 
 def _check(parsed: argparse.Namespace) -> int:
     from aiproxy.config.load import load
-    from aiproxy.config.report import describe, without_effect
+    from aiproxy.config.report import describe
     from aiproxy.errors import ConfigurationError
 
     try:
@@ -79,8 +82,6 @@ def _check(parsed: argparse.Namespace) -> int:
             print(problem, file=sys.stderr)
         return 1
     print(describe(loaded.config), end="")
-    for note in without_effect(loaded):
-        print(note)
     for warning in loaded.warnings:
         print(warning, file=sys.stderr)
     return 1 if loaded.warnings else 0

@@ -46,12 +46,13 @@ class KeyEntry:
     """``keys[]``: a client's key."""
 
     name: str = field(metadata=key(scalars.text, "What logs call it.", required=True))
-    hash: bytes | None = field(
-        default=None,
+    hash: tuple[bytes, ...] = field(
+        default=(),
         repr=False,
         metadata=key(
-            scalars.sha256,
-            "`sha256:` and the 64 hex digits of the token's SHA-256; this or `token`.",
+            kinds.OneOrMoreKind(scalars.sha256),
+            "`sha256:` and the 64 hex digits of the token's SHA-256, of each where there are"
+            " several; this or `token`.",
         ),
     )
     token: Secret | None = field(

@@ -18,6 +18,8 @@ from dotenv.parser import parse_stream
 from aiproxy.config.reading import Configured
 from aiproxy.config.scalars import read_secret
 from aiproxy.config.secret import Secret
+from aiproxy.config.secret_files import SecretFiles
+from aiproxy.config.sources import Sources
 from aiproxy.errors import Problem
 from aiproxy.wire.durations import read_duration
 
@@ -44,11 +46,13 @@ class Environment:
 
     :param file: the ``.env`` file read, if any.
     :param lines: the line in it, for each variable that comes from it.
+    :param secrets: where secrets are read of which a variable only names the file.
     """
 
     variables: Mapping[str, str] = field(repr=False)
     file: str | None = None
     lines: Mapping[str, int] = field(factory=dict, repr=False)
+    secrets: SecretFiles = field(factory=lambda: SecretFiles(Sources(), Path()), repr=False)
 
     def problem(self, name: str, message: str) -> Problem:
         """Return a mistake in the variable ``name``."""
@@ -62,24 +66,25 @@ class Environment:
 
 
 def read_environment(
-    process: Mapping[str, str], env_file: str | None, folder: Path
+    process: Mapping[str, str], env_file: str | None, folder: Path, sources: Sources
 ) -> tuple[Environment, list[Problem]]:
     """
     Lay the process environment over the ``.env`` file.
 
     :param env_file: a file that must exist; None looks for :data:`ENV_FILES`.
     :param folder: what relative names are relative to.
+    :param sources: where the file is read.
     """
+    secrets = SecretFiles(sources, folder)
     if env_file is not None:
         names: tuple[str, ...] = (env_file,)
     else:
-        names = tuple(name for name in ENV_FILES if (folder / name).is_file())
+        names = tuple(name for name in ENV_FILES if sources.is_file(folder / name))
     if not names:
-        return Environment(dict(process)), []
+        return Environment(dict(process), secrets=secrets), []
     file = names[0]
     try:
-        with (folder / file).open("rb") as stream:
-            data = stream.read(MAX_ENV_BYTES + 1)
+        data = sources.take(folder / file, MAX_ENV_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or "not a file name"
         return Environment(dict(process)), [Problem(f"cannot be read: {reason}", file)]
@@ -90,10 +95,12 @@ def read_environment(
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         return Environment(dict(process)), [Problem("is not UTF-8 text", file, line)]
-    return _parse(text, file, process)
+    return _parse(text, file, process, secrets)
 
 
-def _parse(text: str, file: str, process: Mapping[str, str]) -> tuple[Environment, list[Problem]]:
+def _parse(
+    text: str, file: str, process: Mapping[str, str], secrets: SecretFiles
+) -> tuple[Environment, list[Problem]]:
     variables: dict[str, str] = {}
     lines: dict[str, int] = {}
     problems = []
@@ -108,7 +115,7 @@ def _parse(text: str, file: str, process: Mapping[str, str]) -> tuple[Environmen
             lines[binding.key] = line
     variables.update(process)
     lines = {name: line for name, line in lines.items() if name not in process}
-    return Environment(variables, file, lines), problems
+    return Environment(variables, file, lines, secrets), problems
 
 
 @frozen
@@ -141,8 +148,12 @@ def read_settings(environment: Environment) -> tuple[Settings, list[Problem]]:
             problems.append(environment.problem(name, str(error)))
             return default
 
-    auth_tokens: tuple[Secret, ...] = read("AUTH_TOKEN", _tokens, ())
-    admin_token: Secret | None = read("ADMIN_TOKEN", read_secret, None)
+    auth_tokens: tuple[Secret, ...] = read(
+        "AUTH_TOKEN", lambda value: _tokens(value, environment.secrets), ()
+    )
+    admin_token: Secret | None = read(
+        "ADMIN_TOKEN", lambda value: read_secret(environment.secrets.resolve(value)), None
+    )
     port = read("PORT", _port, 8080)
     retry: dict[str, Any] = {}
     configured = []
@@ -158,8 +169,9 @@ def read_settings(environment: Environment) -> tuple[Settings, list[Problem]]:
     return settings, problems
 
 
-def _tokens(value: str) -> tuple[Secret, ...]:
-    words = [word.strip() for word in value.split(",")]
+def _tokens(value: str, secrets: SecretFiles) -> tuple[Secret, ...]:
+    # A file may hold several, one a line.
+    words = [word for text in value.split(",") for word in secrets.resolve(text).splitlines()]
     return tuple(dict.fromkeys(read_secret(word) for word in words if word))
 
 

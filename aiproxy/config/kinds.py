@@ -33,6 +33,7 @@ __all__ = [
     "Kind",
     "ListKind",
     "NamedSectionsKind",
+    "OneOrMoreKind",
     "PartialKind",
     "SectionKind",
     "headers",
@@ -116,6 +117,23 @@ class ListKind(Generic[T]):
             if value is not None:
                 values.append(value)
         return tuple(values)
+
+
+@frozen
+class OneOrMoreKind(Generic[T]):
+    """A value of one kind, or a list of them; as a tuple."""
+
+    item: Kind[T]
+
+    @property
+    def name(self) -> str:
+        return f"{self.item.name}, or a list of them"
+
+    def read(self, node: Node, place: Place, reading: Reading) -> tuple[T, ...] | None:
+        if isinstance(node, ListNode):
+            return ListKind(self.item).read(node, place, reading)
+        value = self.item.read(node, place, reading)
+        return None if value is None else (value,)
 
 
 #: Set by the HTTP client for each request; a configured one would break the framing.

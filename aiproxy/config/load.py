@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 
 from aiproxy.config.entries import File, ModelEntry
 from aiproxy.config.environment import (
@@ -26,6 +26,8 @@ from aiproxy.config.known_providers import KNOWN_PROVIDERS
 from aiproxy.config.reading import Configured, Place, Reading
 from aiproxy.config.resolve import Resolver
 from aiproxy.config.schema import Config
+from aiproxy.config.secret_files import SecretFiles
+from aiproxy.config.sources import Sources
 from aiproxy.config.tree import MAX_FILE_BYTES, read_tree
 from aiproxy.errors import ConfigurationError, Problem
 
@@ -44,6 +46,7 @@ class Loaded:
     :param file: the configuration file; None on a first run.
     :param env_file: the ``.env`` file, if one was read.
     :param configured: every key that the file or the environment sets.
+    :param sources: the files that were read.
     """
 
     config: Config
@@ -51,6 +54,7 @@ class Loaded:
     file: str | None = None
     env_file: str | None = None
     configured: tuple[Configured, ...] = ()
+    sources: Sources = field(factory=Sources, eq=False, repr=False)
 
 
 def load_config(
@@ -78,26 +82,29 @@ def load(
     env: Mapping[str, str] | None = None,
     env_file: str | None = None,
     folder: str | os.PathLike[str] = "",
+    sources: Sources | None = None,
 ) -> Loaded:
     """
     Load the configuration as :func:`load_config` does, and say what was found.
 
     :param folder: what relative names are relative to, if not the current one.
+    :param sources: where files are read, if not from the disk alone.
     """
     base = Path(folder)
+    sources = Sources() if sources is None else sources
     process = os.environ if env is None else env
-    environment, problems = read_environment(process, env_file, base)
+    environment, problems = read_environment(process, env_file, base, sources)
     settings, setting_problems = read_settings(environment)
     problems += setting_problems
-    file = _find_file(path, environment, base)
+    file = _find_file(path, environment, base, sources)
     if file is None:
-        reading = Reading(None)
+        reading = Reading(None, SecretFiles(sources, base))
         written: File | None = _first_run(environment, reading)
         folder_of_file = base
     else:
         folder_of_file = (base / file).parent
-        reading = Reading(file)
-        written = _read_file(file, base, environment, reading)
+        reading = Reading(file, SecretFiles(sources, folder_of_file))
+        written = _read_file(base / file, environment, reading, sources)
     resolver = Resolver(reading, environment, os.path.abspath(folder_of_file))
     config = resolver.resolve(written or File())
     problems += reading.problems
@@ -111,6 +118,7 @@ def load(
         file=file,
         env_file=environment.file,
         configured=(*reading.configured, *settings.configured),
+        sources=sources,
     )
 
 
@@ -119,20 +127,22 @@ def _position(problem: Problem) -> tuple[str, int]:
 
 
 def _find_file(
-    path: str | os.PathLike[str] | None, environment: Environment, folder: Path
+    path: str | os.PathLike[str] | None, environment: Environment, folder: Path, sources: Sources
 ) -> str | None:
     if path is not None:
         return os.fspath(path)
     named = environment.variables.get("AIPROXY_CONFIG")
     if named:
         return named
-    return DEFAULT_FILE if (folder / DEFAULT_FILE).is_file() else None
+    return DEFAULT_FILE if sources.is_file(folder / DEFAULT_FILE) else None
 
 
-def _read_file(file: str, folder: Path, environment: Environment, reading: Reading) -> File | None:
+def _read_file(
+    path: Path, environment: Environment, reading: Reading, sources: Sources
+) -> File | None:
+    file = reading.file or ""
     try:
-        with (folder / file).open("rb") as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
+        data = sources.take(path, MAX_FILE_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or "not a file name"
         reading.problem(Place(), f"cannot be read: {reason}")

@@ -97,14 +97,14 @@ def check_keys(
             reading.problem(reading.find(key.place, "name"), message)
         names.add(key.name)
         unread = reading.is_broken("keys[].hash", "keys[].token")
-        if (key.hash is None) == (key.token is None) and not unread:
+        if bool(key.hash) == (key.token is not None) and not unread:
             reading.problem(key.place, "needs either `hash` or `token`")
-        digest = key.token.digest if key.token is not None else key.hash
-        if digest is not None and digest in digests:
-            line = digests[digest].line
-            reading.problem(key.place, f"has the same token as the key on line {line}")
-        elif digest is not None:
-            digests[digest] = key.place
+        for digest in key.hash if key.token is None else (key.token.digest,):
+            if digest in digests:
+                line = digests[digest].line
+                reading.problem(key.place, f"has the same token as the key on line {line}")
+            else:
+                digests[digest] = key.place
         for index, name in enumerate(key.models or ()):
             place = reading.find(key.place, f"models[{index}]")
             if not name.endswith("*"):

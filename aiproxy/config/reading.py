@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from attrs import define, field, frozen
 
+from aiproxy.config.secret_files import SecretFiles
 from aiproxy.config.tree import shorten
 from aiproxy.errors import Problem
 
@@ -64,6 +65,8 @@ class Reading:
     """What reading one file has brought to light so far."""
 
     file: str | None
+    #: Where secrets are read that the file only names.
+    secrets: SecretFiles | None = None
     problems: list[Problem] = field(factory=list)
     #: What turns a part of the configuration off, without being a mistake in it.
     warnings: list[Problem] = field(factory=list)

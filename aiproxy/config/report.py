@@ -6,57 +6,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import attrs
-from attrs import frozen
 
 from aiproxy.config.kinds import section_keys
-from aiproxy.config.load import Loaded
-from aiproxy.config.reading import Configured
 from aiproxy.config.scalars import write_value
 from aiproxy.config.schema import Config, Key, Limits, Model, Provider, Secret
-from aiproxy.errors import Problem
 from aiproxy.wire.urls import without_credentials
 
-__all__ = ["describe", "without_effect"]
-
-_UNSET = object()
-
-
-@frozen
-class _Later:
-    """
-    A key that is read and checked, but whose effect arrives in a later version.
-
-    :param key: its path without names and indices.
-    :param present: the value that this version's behavior amounts to.
-    """
-
-    key: str
-    present: object = _UNSET
-
-
-#: Delete a row when its key takes effect.
-_LATER = (
-    _Later("server.cors", present=()),
-    _Later("server.trusted_proxies", present=()),
-)
-_LATER_BY_KEY = {row.key: row for row in _LATER}
-
-
-def without_effect(loaded: Loaded) -> list[str]:
-    """
-    Return a line ``file:line: message`` for all that is configured and has no
-    effect in this version.
-    """
-    notes = [note for one in loaded.configured for note in _key_note(one)]
-    return [str(note) for note in sorted(notes, key=lambda note: (note.file or "", note.line or 0))]
-
-
-def _key_note(configured: Configured) -> Iterator[Problem]:
-    row = _LATER_BY_KEY.get(configured.key)
-    if row is None or configured.value == row.present:
-        return
-    message = f"{configured.path}: has no effect in this version"
-    yield Problem(message, configured.file, configured.line)
+__all__ = ["describe"]
 
 
 def describe(config: Config) -> str:

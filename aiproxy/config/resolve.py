@@ -315,10 +315,9 @@ def _limits(entry: ModelEntry | KeyEntry) -> Limits:
 
 
 def _key(entry: KeyEntry) -> Key:
-    digest = entry.token.digest if entry.token is not None else entry.hash
     return Key(
         name=entry.name,
-        digest=digest or b"",
+        digests=entry.hash if entry.token is None else (entry.token.digest,),
         models=entry.models,
         limits=_limits(entry),
         expires=entry.expires,

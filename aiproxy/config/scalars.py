@@ -223,10 +223,6 @@ def read_secret(text: str) -> Secret:
     return Secret(text)
 
 
-def _secret(node: Scalar) -> Secret:
-    return read_secret(text_of(node))
-
-
 def _sha256(node: Scalar) -> bytes:
     match = re.fullmatch("sha256:([0-9A-Fa-f]{64})", text_of(node))
     if match is None:
@@ -265,7 +261,6 @@ url = ScalarKind("a URL", _url)
 cors_origin = ScalarKind("an origin", _cors_origin)
 network = ScalarKind("a network", _network)
 moment = ScalarKind("a date or time", _moment)
-secret = ScalarKind("a token", _secret)
 sha256 = ScalarKind("a SHA-256", _sha256)
 
 
@@ -289,6 +284,23 @@ class MissingSecret:
     """A token that refers to variables which are not set."""
 
     variables: tuple[str, ...]
+
+
+@frozen
+class SecretKind:
+    """A secret, or the name of the file that holds it."""
+
+    name: str = "a token"
+
+    def read(self, node: Node, place: Place, reading: Reading) -> Secret | None:
+        def convert(scalar: Scalar) -> Secret:
+            text = text_of(scalar)
+            return read_secret(text if reading.secrets is None else reading.secrets.resolve(text))
+
+        return ScalarKind(self.name, convert).read(node, place, reading)
+
+
+secret = SecretKind()
 
 
 @frozen

@@ -68,13 +68,14 @@ class Key:
     """
     A client's key.
 
-    :param digest: the SHA-256 of the token, to be compared in constant time.
+    :param digests: the SHA-256 of each of its tokens, to be compared in constant
+        time: while one is changed for another, both are valid.
     :param models: names of models or groups, wildcards that end in ``*``; None
         allows all.
     """
 
     name: str
-    digest: bytes = field(repr=False)
+    digests: tuple[bytes, ...] = field(repr=False)
     models: tuple[str, ...] | None = None
     limits: Limits = field(factory=Limits)
     expires: datetime | None = None

@@ -47,7 +47,7 @@ def environment_tokens(
         if not value:
             continue
         try:
-            return (read_secret(value),)
+            return (read_secret(environment.secrets.resolve(value)),)
         except ValueError as error:
             reading.include(environment.problem(name, str(error)))
             return ()

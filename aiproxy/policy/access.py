@@ -12,7 +12,7 @@ from attrs import frozen
 from aiproxy.config.schema import Key, Limits
 from aiproxy.config.secret import Secret
 
-__all__ = ["Access", "Principal"]
+__all__ = ["Access", "Principal", "token_digest"]
 
 
 @frozen
@@ -66,28 +66,34 @@ class Access:
         entries = [_Entry(token.digest, owner) for token in tokens]
         entries += [
             _Entry(
-                key.digest,
+                digest,
                 Principal(key.name, key.models, _limits(key), key.name),
                 math.inf if key.expires is None else key.expires.timestamp(),
             )
             for key in keys
+            for digest in key.digests
         ]
         self._entries: dict[bytes, list[_Entry]] = {}
         for entry in entries:
             self._entries.setdefault(entry.digest, []).append(entry)
 
-    def identify(self, token: str, now: float) -> Principal | None:
+    def identify(self, digest: bytes, now: float) -> Principal | None:
         """
         Return whose token this is; ``None`` where it is nobody's, or void.
 
         Digests are looked up and compared: how long that takes depends on the
         digest, of which nobody can choose the beginning, and not on the token.
 
+        :param digest: of the token.
         :param now: seconds since the epoch.
         """
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         found: Principal | None = None
         for entry in self._entries.get(digest, ()):
             if hmac.compare_digest(digest, entry.digest) and now < entry.expires:
                 found = entry.principal
         return found
+
+
+def token_digest(token: str) -> bytes:
+    """Return a token as it is compared: :attr:`aiproxy.config.secret.Secret.digest`."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -18,6 +18,7 @@ from aiproxy.config.environment import (
     read_settings,
 )
 from aiproxy.config.secret import Secret
+from aiproxy.config.sources import Sources
 
 
 class ReadEnvironmentTests(SynchronousTestCase):
@@ -32,7 +33,7 @@ class ReadEnvironmentTests(SynchronousTestCase):
     ) -> tuple[Environment, list[str]]:
         """Read ``data`` as the folder's ``.env``."""
         (self.folder / ".env").write_bytes(data)
-        found, problems = read_environment(process or {}, None, self.folder)
+        found, problems = read_environment(process or {}, None, self.folder, Sources())
         return found, [str(problem) for problem in problems]
 
     def test_values(self) -> None:
@@ -64,7 +65,7 @@ class ReadEnvironmentTests(SynchronousTestCase):
 
     def test_none(self) -> None:
         """Without a file there is the process environment."""
-        found, problems = read_environment({"A": "1"}, None, self.folder)
+        found, problems = read_environment({"A": "1"}, None, self.folder, Sources())
         self.assertEqual((found.variables, found.file, problems), ({"A": "1"}, None, []))
 
     def test_second_place(self) -> None:
@@ -73,7 +74,7 @@ class ReadEnvironmentTests(SynchronousTestCase):
         second.mkdir()
         (second / ".env").write_text("A=2\nB=2\n")
         self.patch(environment, "ENV_FILES", (".env", "config/.env"))
-        found, _ = read_environment({}, None, self.folder)
+        found, _ = read_environment({}, None, self.folder, Sources())
         self.assertEqual((found.variables, found.file), ({"A": "2", "B": "2"}, "config/.env"))
         found, _ = self.read(b"A=1")
         self.assertEqual((found.variables, found.file), ({"A": "1"}, ".env"))
@@ -82,14 +83,14 @@ class ReadEnvironmentTests(SynchronousTestCase):
         """A file that is named must be readable."""
         self.read(b"A=1")
         (self.folder / "b.env").write_text("B=1")
-        found, _ = read_environment({}, "b.env", self.folder)
+        found, _ = read_environment({}, "b.env", self.folder, Sources())
         self.assertEqual(found.variables, {"B": "1"})
         for name, reason in [
             ("c.env", "No such file or directory"),
             (".", "Is a directory"),
             ("\0", "not a file name"),
         ]:
-            found, [problem] = read_environment({"A": "1"}, name, self.folder)
+            found, [problem] = read_environment({"A": "1"}, name, self.folder, Sources())
             self.assertEqual(str(problem), f"{name}: cannot be read: {reason}")
             self.assertEqual(found.variables, {"A": "1"})
 

@@ -122,8 +122,8 @@ class KeysTests(LoadingTestCase):
 """
         )
         a, b = config.keys
-        self.assertEqual(a.digest.hex(), self.DIGEST)
-        self.assertEqual(b.digest, hashlib.sha256(b"other").digest())
+        self.assertEqual([one.hex() for one in a.digests], [self.DIGEST])
+        self.assertEqual(b.digests, (hashlib.sha256(b"other").digest(),))
         self.assertEqual((len(a.models or ()), b.models), (6, None))
         self.assertEqual((b.limits.requests_per_minute, b.limits.max_concurrent), (3, None))
         self.assertTrue(config.requires_auth)

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy.config.schema import Key
 from aiproxy.config.secret import Secret
-from aiproxy.policy.access import Access, Principal
+from aiproxy.policy.access import Access, Principal, token_digest
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -18,12 +18,16 @@ class AccessTests(SynchronousTestCase):
 
     def test_identify(self) -> None:
         """A token is its owner's until it expires; others are nobody's."""
-        key = Key("k", Secret("t2").digest, ("a/*",), expires=NOW + timedelta(1))
+        key = Key("k", (Secret("t2").digest,), ("a/*",), expires=NOW + timedelta(1))
         access = Access([Secret("t1")], [key])
-        self.assertEqual(access.identify("t1", NOW.timestamp()), Principal("AUTH_TOKEN"))
-        self.assertEqual(access.identify("t2", NOW.timestamp()), Principal("k", ("a/*",), key="k"))
-        self.assertIsNone(access.identify("t2", (NOW + timedelta(1)).timestamp()))
-        self.assertIsNone(access.identify("t3", NOW.timestamp()))
+
+        def whose(token: str, at: datetime = NOW) -> Principal | None:
+            return access.identify(token_digest(token), at.timestamp())
+
+        self.assertEqual(whose("t1"), Principal("AUTH_TOKEN"))
+        self.assertEqual(whose("t2"), Principal("k", ("a/*",), key="k"))
+        self.assertIsNone(whose("t2", NOW + timedelta(1)))
+        self.assertIsNone(whose("t3"))
 
     def test_models(self) -> None:
         """A name allows itself, a wildcard what begins like it."""
