@@ -18,7 +18,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from aiproxy.errors import LimitReached, ModelUnavailable, PolicyError
 from aiproxy.policy.breaker import StandingBook
-from aiproxy.policy.limits import Admission, Held, Lease, LimitBook, limit_key
+from aiproxy.policy.limit_book import LimitBook
+from aiproxy.policy.limits import Admission, Held, Lease, limit_key
 from aiproxy.policy.pacing import MAX_WAIT
 from aiproxy.policy.routing import Candidate
 
@@ -29,6 +30,9 @@ _MOST_WAITING = 10_000
 
 #: What a call that is paced may wait for in any case.
 _PACED = ("min_interval", "queue")
+
+#: Seconds between two looks where others take from the same limits.
+_SHARED_LOOK = 0.03
 
 #: What holds a call back where another one has the right to go first.
 _OTHERS_WAIT = Held("queue", None)
@@ -144,6 +148,8 @@ class Gate:
         self._wall = wall
         self._queue = _Queue()
         self._timer: IDelayedCall | None = None
+        # Nobody says what becomes free in another process.
+        self._patience = _SHARED_LOOK if book.is_shared else MAX_WAIT
 
     def enter(
         self,
@@ -294,7 +300,7 @@ class Gate:
 
     def _look_in(self, seconds: float) -> None:
         """Look who may go, in so many seconds at the latest."""
-        due = self._clock.seconds() + min(seconds, MAX_WAIT)
+        due = self._clock.seconds() + min(seconds, self._patience)
         if self._timer is not None:
             if self._timer.getTime() <= due:
                 return

@@ -14,7 +14,7 @@ from aiproxy.gateway.admission import Gate
 from aiproxy.gateway.continuation import Capabilities
 from aiproxy.gateway.hedge import HedgeBudget
 from aiproxy.policy.breaker import StandingBook
-from aiproxy.policy.limits import LimitBook
+from aiproxy.policy.limit_book import LimitBook
 from aiproxy.policy.retry_budget import RetryBudgets
 from aiproxy.policy.traffic import Traffic
 

@@ -11,11 +11,9 @@ everything else on the monotonic one.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
-from attrs import astuple, frozen
+from attrs import frozen
 
 from aiproxy.config.schema import Limits
 from aiproxy.policy.learned import Learned
@@ -25,12 +23,12 @@ from aiproxy.policy.windows import WINDOW_BYTES, SlidingWindow, seconds_until
 
 __all__ = [
     "ADMISSION_BYTES",
+    "SAVED",
     "Admission",
     "Held",
     "Lease",
-    "LimitBook",
-    "SavedCount",
     "limit_key",
+    "make_windows",
 ]
 
 #: What the windows of one :class:`Admission` take.
@@ -43,13 +41,11 @@ _WINDOWS: Final = {
     "requests_per_day": (86_400, True),
     "tokens_per_minute": (60, False),
 }
-_SAVED: Final = tuple(name for name, (_, on_wall) in _WINDOWS.items() if on_wall)
+#: Those whose counts survive a restart.
+SAVED: Final = tuple(name for name, (_, on_wall) in _WINDOWS.items() if on_wall)
 
 #: More is nonsense, and sums of it still fit a cell.
 _MOST: Final = 2**40
-
-#: Seconds between two sweeps of a full book.
-_SWEEP_INTERVAL: Final = 60.0
 
 
 @frozen
@@ -122,16 +118,14 @@ class Lease:
         """Say that the request is over."""
         if not self._released:
             self._released = True
-            self._admission.in_flight -= 1
+            self._admission._leave()
 
     def forget(self) -> None:
         """Undo everything: the request never left."""
         if self._released:
             return
-        for window, slot in self._requests:
-            window.give_back(slot, 1)
         if self._requests:
-            self._admission.changed = True
+            self._admission._undo(self._requests)
         if not self._settled:
             self._settled = True
             self._admission._settle(0, *self._tokens, 0.0)
@@ -169,10 +163,7 @@ class Admission:
     ) -> None:
         state = memoryview(bytearray(ADMISSION_BYTES) if buffer is None else buffer)
         #: By the limit's name: the window, and whether it is on the wall clock.
-        self.windows = {
-            name: (SlidingWindow(0, seconds, state[place * WINDOW_BYTES :]), on_wall)
-            for place, (name, (seconds, on_wall)) in enumerate(_WINDOWS.items())
-        }
+        self.windows = make_windows(state)
         self.learned = Learned()
         self.pace = Pace()
         self.in_flight = 0
@@ -210,7 +201,7 @@ class Admission:
             reserved = (amount, self._tokens.add(now, amount))
         if self.is_saved:
             self.changed = True
-        self.in_flight += 1
+        self._come()
         return Lease(self, requests, reserved, turn)
 
     def find_hold(self, now: float, wall: float, tokens: int = 0) -> Held | None:
@@ -239,6 +230,23 @@ class Admission:
                 for window, on_wall in self.windows.values()
             )
         )
+
+    def saved_counts(self) -> list[tuple[str, int, int]]:
+        """Return the counts of hours and days: limit, start of a sub-window, requests."""
+        return [
+            (name, start, count)
+            for name in SAVED
+            for start, count in self.windows[name][0].counts()
+        ]
+
+    def restore(self, name: str, start: int, requests: int, wall: float) -> None:
+        """Add one of those counts; what is over counts no more."""
+        self.windows[name][0].restore(wall, [(start, min(requests, _MOST))])
+
+    def take_changed(self) -> bool:
+        """Return :attr:`changed`, and set it to false."""
+        changed, self.changed = self.changed, False
+        return changed
 
     def _is_free(self, now: float, wall: float, tokens: int) -> bool:
         limit = self.limits.max_concurrent
@@ -274,6 +282,17 @@ class Admission:
         """Return how many tokens are reserved: at least one, at most all that there are."""
         return min(max(tokens, 1), self._tokens.limit)
 
+    def _come(self) -> None:
+        self.in_flight += 1
+
+    def _leave(self) -> None:
+        self.in_flight -= 1
+
+    def _undo(self, requests: list[tuple[SlidingWindow, int]]) -> None:
+        for window, slot in requests:
+            window.give_back(slot, 1)
+        self.changed = True
+
     def _settle(self, used: int, reserved: int, slot: int, now: float) -> None:
         if used < reserved:
             self._tokens.give_back(slot, reserved - used)
@@ -281,121 +300,12 @@ class Admission:
             self._tokens.add(now, used - reserved)
 
 
-class SavedCount(NamedTuple):
-    """
-    How many requests began in one sub-window.
-
-    :param key: whose: a key of the :class:`LimitBook`.
-    :param limit: ``requests_per_hour`` or ``requests_per_day``.
-    :param start: when the sub-window began, in seconds since the epoch.
-    """
-
-    key: tuple[str, ...]
-    limit: str
-    start: int
-    requests: int
-
-
-class LimitBook:
-    """
-    The owner of every admission, by key: it outlives what is configured.
-
-    :param capacity: how many there are at most.  Beyond it (a wildcard serves
-        as many models as callers think up) those without one of their own share
-        one, by their limits: that may hold back too much, not too little.
-    """
-
-    def __init__(self, capacity: int = 10_000) -> None:
-        self._capacity = capacity
-        self._admissions: dict[tuple[str, ...], Admission] = {}
-        self._swept = -math.inf
-
-    def __len__(self) -> int:
-        return len(self._admissions)
-
-    def find(
-        self,
-        key: tuple[str, ...],
-        limits: Limits,
-        now: float,
-        wall: float,
-        *,
-        min_interval: float = 0.0,
-        max_wait: float = MAX_WAIT,
-    ) -> Admission:
-        """
-        Return the admission of ``key``, under the limits that are given now.
-
-        Don't keep it over a wait: one that is idle may be swept, and admit
-        beside the next one.
-
-        :param key: of texts that may be stored, such as :func:`limit_key`.
-        :param now: of the monotonic clock.
-        :param wall: seconds since the epoch.
-        """
-        admission = self._admissions.get(key)
-        if admission is None:
-            admission = self._add(key, limits, min_interval, now, wall)
-        pace = admission.pace
-        if (
-            admission.limits is not limits
-            or pace.interval != min_interval
-            or pace.max_wait != max_wait
-        ):
-            admission.change(limits, min_interval, max_wait)
-        return admission
-
-    def sweep(self, now: float, wall: float) -> None:
-        """Drop what is idle."""
-        self._swept = now
-        for key, admission in list(self._admissions.items()):
-            if admission.is_idle(now, wall):
-                del self._admissions[key]
-
-    def snapshot(self, *, changed: bool = False) -> list[SavedCount]:
-        """
-        Return the counts of hours and days, as plain data.
-
-        :param changed: only of those where something was taken since the last time.
-        """
-        saved = []
-        for key, admission in self._admissions.items():
-            if admission.changed or not changed:
-                admission.changed = False
-                for name in _SAVED:
-                    counts = admission.windows[name][0].counts()
-                    saved += [SavedCount(key, name, start, count) for start, count in counts]
-        return saved
-
-    def restore(self, saved: Iterable[SavedCount], wall: float) -> None:
-        """
-        Add the counts of a :meth:`snapshot`; those that are over count no more.
-
-        Of more keys than there is room for the rest is lost: a snapshot of a
-        book no larger than this has none.
-        """
-        for key, name, start, requests in saved:
-            if name not in _SAVED or requests <= 0:
-                continue
-            admission = self._admissions.get(key)
-            if admission is None:
-                if len(self._admissions) >= self._capacity:
-                    continue
-                admission = self._admissions[key] = Admission()
-            admission.windows[name][0].restore(wall, [(start, min(requests, _MOST))])
-
-    def _add(
-        self, key: tuple[str, ...], limits: Limits, min_interval: float, now: float, wall: float
-    ) -> Admission:
-        shared = ("", *map(str, astuple(limits)), str(min_interval))
-
-        def shares() -> bool:
-            # As long as the shared one counts, it may count something of this key.
-            return len(self._admissions) >= self._capacity or shared in self._admissions
-
-        if shares() and now - self._swept >= _SWEEP_INTERVAL:
-            self.sweep(now, wall)
-        return self._admissions.setdefault(shared if shares() else key, Admission(limits))
+def make_windows(state: memoryview) -> dict[str, tuple[SlidingWindow, bool]]:
+    """Return the windows in :data:`ADMISSION_BYTES`: by name, and whether on the wall clock."""
+    return {
+        name: (SlidingWindow(0, seconds, state[place * WINDOW_BYTES :]), on_wall)
+        for place, (name, (seconds, on_wall)) in enumerate(_WINDOWS.items())
+    }
 
 
 def limit_key(candidate: Candidate) -> tuple[str, str, str]:

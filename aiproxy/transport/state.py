@@ -24,7 +24,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from aiproxy.errors import ConfigurationError, Problem
-from aiproxy.policy.limits import LimitBook, SavedCount
+from aiproxy.policy.limit_book import LimitBook, SavedCount
 from aiproxy.transport.state_file import CountFile, Counts, Gone, Key, MovedAside
 
 __all__ = ["StateStore"]
@@ -51,6 +51,7 @@ class StateStore:
     :param wall: seconds since the epoch.
     :param in_thread: calls a function with arguments off the reactor's thread,
         as ``deferToThread`` does; one at a time.
+    :param has_counts: the book has all that is stored, and perhaps more.
     """
 
     _log = Logger()
@@ -62,6 +63,8 @@ class StateStore:
         clock: IReactorTime,
         wall: Callable[[], float],
         in_thread: Callable[..., Deferred[Any]],
+        *,
+        has_counts: bool = False,
     ) -> None:
         self._folder = folder
         self._file = CountFile(Path(folder), wall)
@@ -73,7 +76,7 @@ class StateStore:
         #: Fires when the batch that is being written is over.
         self._writing: Deferred[None] | None = None
         #: The stored counts are in the book.
-        self._restored = False
+        self._restored = has_counts
         #: The file has to be written anew.
         self._whole = True
         #: What is stored is what it should be, and requests may wait for it.
@@ -104,7 +107,8 @@ class StateStore:
             except MovedAside as moved:
                 self._complain(moved)
                 saved = self._file.read()
-            self._restore(saved)
+            if not self._restored:
+                self._restore(saved)
             self._whole = False
             self._file.replace(self._book.snapshot())
         except OSError as error:

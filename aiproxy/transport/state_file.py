@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from aiproxy.policy.limits import SavedCount
+from aiproxy.policy.limit_book import SavedCount
 
 __all__ = ["FILE_NAME", "LOCK_NAME", "CountFile", "Counts", "Gone", "Key", "MovedAside"]
 

@@ -19,7 +19,7 @@ from aiproxy.config.sections import Breaker
 from aiproxy.errors import LimitReached
 from aiproxy.gateway.admission import Entry, Gate
 from aiproxy.policy.breaker import StandingBook
-from aiproxy.policy.limits import LimitBook
+from aiproxy.policy.limit_book import LimitBook
 from aiproxy.policy.routing import Candidate
 
 

@@ -16,7 +16,7 @@ from aiproxy.errors import ModelNotFound
 from aiproxy.gateway.admission import Entry, Gate
 from aiproxy.gateway.explain import explain
 from aiproxy.policy.breaker import StandingBook
-from aiproxy.policy.limits import LimitBook
+from aiproxy.policy.limit_book import LimitBook
 from aiproxy.policy.routing import Situation, find_candidates
 
 

@@ -18,7 +18,8 @@ from twisted.trial.unittest import TestCase
 
 from aiproxy.config.schema import Limits
 from aiproxy.errors import ConfigurationError
-from aiproxy.policy.limits import Lease, LimitBook
+from aiproxy.policy.limit_book import LimitBook
+from aiproxy.policy.limits import Lease
 from aiproxy.transport.state import StateStore
 
 KEY = ("p/model", "", "")
@@ -30,7 +31,7 @@ import os, sys, time
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 from aiproxy.config.schema import Limits
-from aiproxy.policy.limits import LimitBook
+from aiproxy.policy.limit_book import LimitBook
 from aiproxy.transport.state import StateStore
 
 book = LimitBook()
@@ -52,7 +53,7 @@ import sys, time
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 from aiproxy.errors import ConfigurationError
-from aiproxy.policy.limits import LimitBook
+from aiproxy.policy.limit_book import LimitBook
 from aiproxy.transport.state import StateStore
 
 try:

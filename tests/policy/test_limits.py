@@ -19,13 +19,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy.config.schema import Limits, Model
 from aiproxy.config.secret import Secret
+from aiproxy.policy.limit_book import LimitBook, SavedCount
 from aiproxy.policy.limits import (
     ADMISSION_BYTES,
     Admission,
     Held,
     Lease,
-    LimitBook,
-    SavedCount,
     limit_key,
 )
 from aiproxy.policy.routing import Candidate

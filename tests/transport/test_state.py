@@ -29,7 +29,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy.config.schema import Limits
 from aiproxy.errors import ConfigurationError
-from aiproxy.policy.limits import Held, Lease, LimitBook
+from aiproxy.policy.limit_book import LimitBook
+from aiproxy.policy.limits import Held, Lease
 from aiproxy.transport.state import StateStore
 from aiproxy.transport.state_file import FILE_NAME, LOCK_NAME
 
