@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from klein import Klein
 
@@ -17,13 +17,16 @@ from aiproxy.dialects.responses_face import ResponsesFace
 from aiproxy.gateway.dispatch import Dispatcher
 from aiproxy.gateway.metrics import Dump
 from aiproxy.gateway.usage import CallRecord
+from aiproxy.policy.throttle import AuthThrottle
 from aiproxy.web.calls import CallRoute, PassedRoute
+from aiproxy.web.edge import Edge
 from aiproxy.web.envelopes import anthropic_envelope
 from aiproxy.web.explain import ExplainRoute
-from aiproxy.web.guard import AdminGuard, Guard
+from aiproxy.web.guard import AdminGuard, Guard, Turnstile
 from aiproxy.web.health import HealthRoutes
 from aiproxy.web.metrics import MetricsRoute
 from aiproxy.web.models import ModelRoutes
+from aiproxy.web.reload import Reload, ReloadRoute, unavailable
 from aiproxy.web.request import ClientRequest, Envelope, write_envelope
 from aiproxy.web.routes import Over, Route, RoutesResource, declare
 
@@ -43,13 +46,18 @@ _PASSED = (
 _MESSAGES = (MessagesFace(), MessagesFace(route="/messages/count_tokens"))
 
 
+async def _no_metrics() -> Dump:
+    return {}
+
+
 def make_resource(
     dispatcher: Dispatcher,
     *,
     wall: Callable[[], float],
     unready: Callable[[], str | None],
     discovered: Callable[[], Mapping[str, Iterable[ListedModel]]] = dict,
-    metrics: Callable[[], Dump] = dict,
+    metrics: Callable[[], Awaitable[Dump]] = _no_metrics,
+    reload: Reload = unavailable,
 ) -> RoutesResource:
     """
     Make the resource that serves all routes.
@@ -58,10 +66,13 @@ def make_resource(
     :param unready: says why no new client should come, if so.
     :param discovered: what is known of the providers' own lists of models.
     :param metrics: returns the numbers of now.
+    :param reload: loads the configuration anew, and returns what there is to say about it.
     """
     app = Klein()
-    clients = Guard(lambda: dispatcher.plan.access, wall)
-    operator = AdminGuard(lambda: dispatcher.plan.config.admin_token)
+    edge = Edge(lambda: dispatcher.plan.config.server)
+    turnstile = Turnstile(AuthThrottle(), dispatcher.shared.clock.seconds)
+    clients = Guard(turnstile, lambda: dispatcher.plan.access, wall)
+    operator = AdminGuard(turnstile, lambda: dispatcher.plan.config.admin_token)
     health = HealthRoutes(unready)
     models = ModelRoutes(lambda: dispatcher.plan, discovered)
     chat = CallRoute(dispatcher, OpenAIFace())
@@ -69,10 +80,10 @@ def make_resource(
     over = _teller(dispatcher)
 
     def post(route: Route, *paths: str, envelope: Envelope = write_envelope) -> None:
-        declare(app, [*paths], "POST", route, clients, envelope, over)
+        declare(app, [*paths], "POST", route, edge, clients, envelope, over)
 
     def get(route: Route, *paths: str) -> None:
-        declare(app, [*paths], "GET", route, clients, over=over)
+        declare(app, [*paths], "GET", route, edge, clients, over=over)
 
     post(chat.answer, "/v1/chat/completions", "/chat/completions", "/")
     post(CallRoute(dispatcher, EmbeddingsFace()).answer, "/v1/embeddings", "/embeddings")
@@ -87,13 +98,14 @@ def make_resource(
     get(models.list_models, "/v1/models", "/models")
     get(models.show_model, "/v1/models/<path:model>", "/models/<path:model>")
     explain = ExplainRoute(dispatcher).explain
-    declare(app, ["/v1/route/explain"], "POST", explain, operator, over=over)
-    declare(app, ["/metrics"], "GET", MetricsRoute(metrics).show, operator)
-    declare(app, ["/"], "GET", health.greet)
-    declare(app, ["/ping"], "GET", health.ping)
-    declare(app, ["/health", "/health/live"], "GET", health.live)
-    declare(app, ["/health/ready"], "GET", health.ready)
-    return RoutesResource(app, over)
+    declare(app, ["/v1/route/explain"], "POST", explain, edge, operator, over=over)
+    declare(app, ["/admin/reload"], "POST", ReloadRoute(reload).reload, edge, operator, over=over)
+    declare(app, ["/metrics"], "GET", MetricsRoute(metrics).show, edge, operator)
+    declare(app, ["/"], "GET", health.greet, edge)
+    declare(app, ["/ping"], "GET", health.ping, edge)
+    declare(app, ["/health", "/health/live"], "GET", health.live, edge)
+    declare(app, ["/health/ready"], "GET", health.ready, edge)
+    return RoutesResource(app, edge, over)
 
 
 def _teller(dispatcher: Dispatcher) -> Over:

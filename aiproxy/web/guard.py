@@ -2,18 +2,80 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
+import math
 from collections.abc import Callable
 
 from attrs import frozen
+from twisted.logger import Logger
 
 from aiproxy.config.secret import Secret
-from aiproxy.errors import AuthenticationFailed, RouteNotFound
-from aiproxy.policy.access import Access, Principal
+from aiproxy.errors import AuthenticationFailed, LimitReached, RouteNotFound
+from aiproxy.policy.access import Access, Principal, token_digest
+from aiproxy.policy.client_address import client_network
+from aiproxy.policy.throttle import BLOCK_SECONDS, AuthThrottle
 from aiproxy.web.request import ClientRequest
 
-__all__ = ["AdminGuard", "Guard"]
+__all__ = ["AdminGuard", "Guard", "Turnstile"]
+
+_log = Logger()
+_OPERATOR = Principal("ADMIN_TOKEN")
+
+
+@frozen
+class Turnstile:
+    """
+    Where tokens are shown; behind all guards there is one.
+
+    :param throttle: holds back who comes with too many that are wrong.
+    :param clock: monotonic seconds.
+    """
+
+    throttle: AuthThrottle
+    clock: Callable[[], float]
+
+    def admit(
+        self, request: ClientRequest, find: Callable[[bytes], Principal | None], wanted: str
+    ) -> Principal:
+        """
+        Return who asks.
+
+        A missing token guesses nothing: it counts, but the answer is always the
+        same, for some clients show theirs only after it.
+
+        :param find: returns whose token has a digest.
+        :param wanted: what the error calls the token.
+        :raises AuthenticationFailed: the token is missing or wrong.
+        :raises LimitReached: there were too many of those.
+        """
+        token, address = _read_token(request), request.address
+        if token:
+            digest = token_digest(token)
+            known = self.throttle.knows(address, digest)
+            if not known:
+                self._check(address)
+            principal = find(digest)
+            if principal is not None:
+                if not known:
+                    self.throttle.remember(address, digest)
+                return principal
+        if self.throttle.fail(address, self.clock()):
+            _log.warn(
+                "too many requests with a wrong token or none from {client}: "
+                "those with a token not yet known from there are refused for {seconds:g} seconds",
+                client=client_network(address),
+                seconds=BLOCK_SECONDS,
+            )
+        raise AuthenticationFailed(f"a valid {wanted} token is required")
+
+    def _check(self, address: str) -> None:
+        wait = self.throttle.wait(address, self.clock())
+        if wait:
+            raise LimitReached(
+                f"too many requests with a wrong token or none; wait {math.ceil(wait)} s",
+                code="too_many_failed_authentications",
+                retry_after=wait,
+            )
 
 
 @frozen
@@ -21,10 +83,12 @@ class Guard:
     """
     Looks at a request's token.
 
+    :param turnstile: where it is shown.
     :param access: gives the tokens that are valid now: they change with the plan.
     :param wall: seconds since the epoch.
     """
 
+    turnstile: Turnstile
     access: Callable[[], Access]
     wall: Callable[[], float]
 
@@ -33,12 +97,12 @@ class Guard:
         Return who asks.
 
         :raises AuthenticationFailed: for every reason the same.
+        :raises LimitReached: as :meth:`Turnstile.admit`.
         """
-        token = _read_token(request)
-        principal = self.access().identify(token, self.wall()) if token else None
-        if principal is None:
-            raise AuthenticationFailed("a valid access token is required")
-        return principal
+        return self.turnstile.admit(request, self._find, "access")
+
+    def _find(self, digest: bytes) -> Principal | None:
+        return self.access().identify(digest, self.wall())
 
 
 @frozen
@@ -46,9 +110,11 @@ class AdminGuard:
     """
     Lets the operator in, and nobody where there is no ``ADMIN_TOKEN``.
 
+    :param turnstile: where a token is shown.
     :param token: the one that is valid now; ``None``: the admin routes are off.
     """
 
+    turnstile: Turnstile
     token: Callable[[], Secret | None]
 
     def admit(self, request: ClientRequest) -> Principal:
@@ -57,14 +123,17 @@ class AdminGuard:
 
         :raises RouteNotFound: the admin routes are off.
         :raises AuthenticationFailed: the token is wrong.
+        :raises LimitReached: as :meth:`Turnstile.admit`.
         """
         token = self.token()
         if token is None:
             raise RouteNotFound("there is nothing at this path")
-        shown = hashlib.sha256(_read_token(request).encode("utf-8", "surrogatepass")).digest()
-        if not hmac.compare_digest(shown, token.digest):
-            raise AuthenticationFailed("a valid admin token is required")
-        return Principal("ADMIN_TOKEN")
+        valid = token.digest
+
+        def find(digest: bytes) -> Principal | None:
+            return _OPERATOR if hmac.compare_digest(digest, valid) else None
+
+        return self.turnstile.admit(request, find, "admin")
 
 
 def _read_token(request: ClientRequest) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import accumulate
 from typing import Any
 
@@ -27,17 +27,16 @@ class DumpCollector(Collector):
     """
     Makes families of a dump.
 
-    :param dump: returns the numbers of now.
+    :param dump: the numbers.
     """
 
-    def __init__(self, dump: Callable[[], Dump]) -> None:
+    def __init__(self, dump: Dump) -> None:
         self._dump = dump
 
     def collect(self) -> Iterable[Metric]:
         """Return every family, also those without a sample yet."""
-        dump = self._dump()
         for family in FAMILIES:
-            yield _make(family, dump.get(family.name, ()))
+            yield _make(family, self._dump.get(family.name, ()))
 
     def describe(self) -> Iterable[Metric]:
         """Return the families without a sample."""
@@ -48,18 +47,20 @@ class MetricsRoute:
     """
     See the module; beside our own numbers there are the process's.
 
-    :param dump: returns the numbers of now, one process's or several merged.
+    :param gather: returns the numbers of now, one process's or several merged.
     """
 
-    def __init__(self, dump: Callable[[], Dump]) -> None:
-        self._registry = CollectorRegistry()
-        self._registry.register(DumpCollector(dump))
-        ProcessCollector(registry=self._registry)
+    def __init__(self, gather: Callable[[], Awaitable[Dump]]) -> None:
+        self._gather = gather
+        self._process = ProcessCollector(registry=None)
 
     async def show(self, request: ClientRequest) -> None:
         """Answer in the format that ``Accept`` asks for."""
         encode, content_type = choose_encoder(request.header("accept") or "")
-        request.write_body(encode(self._registry), content_type)
+        registry = CollectorRegistry()
+        registry.register(DumpCollector(await self._gather()))
+        registry.register(self._process)
+        request.write_body(encode(registry), content_type)
 
 
 def _make(family: Family, samples: Iterable[tuple[list[str], Any]]) -> Metric:

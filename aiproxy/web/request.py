@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
+from attrs import field, frozen
 from twisted.internet.interfaces import IConsumer
 
 from aiproxy.errors import AIProxyError, MethodNotAllowed
 from aiproxy.policy.access import Principal
-from aiproxy.transport.http.common import COMMON_HEADERS, choose_request_id
-from aiproxy.transport.http.request import LlhttpRequest, phrase_of
+from aiproxy.transport.http.common import COMMON_HEADERS, TLS_HEADERS, choose_request_id
+from aiproxy.transport.http.request import LlhttpRequest, phrase_of, write_lines
+from aiproxy.web.cors import answer_headers, preflight_headers
+from aiproxy.web.edge import Edge
 from aiproxy.wire.json import dumps
 
 __all__ = ["ClientRequest", "Envelope", "write_envelope"]
@@ -19,12 +22,29 @@ __all__ = ["ClientRequest", "Envelope", "write_envelope"]
 #: Writes an error's body.
 Envelope: TypeAlias = Callable[[AIProxyError], bytes]
 
+
+@frozen
+class _HeaderBlock:
+    """
+    Headers that many answers have.
+
+    :param headers: as Twisted's requests take them.
+    :ivar lines: as ours does.
+    """
+
+    headers: Mapping[bytes, bytes]
+    lines: bytes = field(init=False)
+
+    @lines.default
+    def _write(self) -> bytes:
+        return write_lines(self.headers)
+
+
 #: A stream may not be held back by who stands between us and the client.
-_STREAMED: Final = {
-    **COMMON_HEADERS,
-    b"cache-control": b"no-cache",
-    b"x-accel-buffering": b"no",
-}
+_UNBUFFERED: Final = {b"cache-control": b"no-cache", b"x-accel-buffering": b"no"}
+#: Without TLS, and with it.
+_PLAIN: Final = tuple(map(_HeaderBlock, (COMMON_HEADERS, TLS_HEADERS)))
+_STREAMED: Final = tuple(_HeaderBlock({**block.headers, **_UNBUFFERED}) for block in _PLAIN)
 
 
 def write_envelope(error: AIProxyError) -> bytes:
@@ -37,9 +57,11 @@ class ClientRequest:
     A request, Twisted's or our own, with what our routes need and no more.
 
     :param raw: it.
+    :param edge: what holds for every request.
     :param found: the variable parts of the path, decoded.
     :param envelope: writes an error as the client knows it.
     :param route: the path as it is declared.
+    :param cross_origin: pages of allowed origins may read the answer.
     :ivar id: the caller's ``x-request-id`` if it is fit, else one of ours.
     :ivar called: it has become a call, which is accounted for by itself.
     :ivar gone: the client is gone, or was given up.
@@ -47,7 +69,10 @@ class ClientRequest:
     """
 
     __slots__ = (
+        "_address",
+        "_edge",
         "called",
+        "cross_origin",
         "envelope",
         "found",
         "gone",
@@ -61,11 +86,16 @@ class ClientRequest:
     def __init__(
         self,
         raw: Any,
+        edge: Edge,
         found: Mapping[str, str] = MappingProxyType({}),
         envelope: Envelope = write_envelope,
         route: str | None = None,
+        cross_origin: bool = True,
     ) -> None:
         self.raw: Any = raw
+        self.cross_origin = cross_origin
+        self._edge = edge
+        self._address: str | None = None
         self.found = found
         self.envelope = envelope
         self.id = choose_request_id(self.raw.getHeader(b"x-request-id")).decode("ascii")
@@ -95,8 +125,10 @@ class ClientRequest:
 
     @property
     def address(self) -> str:
-        """Who is at the other end of the connection; ``local`` without a network."""
-        return str(getattr(self.raw.getClientAddress(), "host", "local"))
+        """Who has sent it; ``local`` without a network."""
+        if self._address is None:
+            self._address = self._edge.find_address(self.raw)
+        return self._address
 
     def header(self, name: str) -> str | None:
         """Return a header's value, the last where there are several."""
@@ -124,7 +156,7 @@ class ClientRequest:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Answer with a whole body."""
-        self._write_head(status, COMMON_HEADERS, content_type, headers, len(body))
+        self._write_head(status, _PLAIN, content_type, headers, len(body))
         self.raw.write(body)
 
     def start_stream(self, headers: Mapping[str, str], content_type: str) -> IConsumer:
@@ -150,6 +182,24 @@ class ClientRequest:
         body = self.envelope(error)
         self.write_body(body, "application/json", status=error.status, headers=headers)
 
+    def write_preflight(self, methods: Sequence[str]) -> bool:
+        """
+        Answer a browser that asks whether it may send a page's request.
+
+        :param methods: those that the path takes.
+        :return: whether it was one, of an origin that may.
+        """
+        raw = self.raw
+        origins = self._origins
+        if not (origins and raw.getHeader(b"access-control-request-method")):
+            return False
+        asked = raw.getHeader(b"access-control-request-headers")
+        head = preflight_headers(origins, raw.getHeader(b"origin"), methods, asked)
+        if head is not None:
+            head[b"x-request-id"] = self.id.encode("ascii")
+            self._begin(204, _PLAIN, head)
+        return head is not None
+
     def finish(self) -> None:
         """The answer is written."""
         if not self.gone and not self.raw.finished:
@@ -164,15 +214,12 @@ class ClientRequest:
     def _write_head(
         self,
         status: int,
-        common: Mapping[bytes, bytes],
+        blocks: Sequence[_HeaderBlock],
         content_type: str,
         headers: Mapping[str, str] | None,
         length: int | None = None,
     ) -> None:
-        raw = self.raw
-        self.status = status
         head = {
-            **common,
             b"x-request-id": self.id.encode("ascii"),
             b"content-type": content_type.encode("ascii"),
         }
@@ -180,9 +227,21 @@ class ClientRequest:
             head[b"content-length"] = b"%d" % length
         for text, told in headers.items() if headers else ():
             head[text.encode("latin-1", "replace")] = told.encode("latin-1", "replace")
+        if origins := self._origins:
+            head.update(answer_headers(origins, self.raw.getHeader(b"origin"), head))
+        self._begin(status, blocks, head)
+
+    @property
+    def _origins(self) -> Sequence[str]:
+        return self._edge.origins if self.cross_origin else ()
+
+    def _begin(self, status: int, blocks: Sequence[_HeaderBlock], head: dict[bytes, bytes]) -> None:
+        raw = self.raw
+        self.status = status
+        block = blocks[raw.isSecure()]
         if isinstance(raw, LlhttpRequest):
-            raw.begin(status, head)
+            raw.begin(status, head, block.lines)
             return
         raw.setResponseCode(status, phrase_of(status))
-        for name, value in head.items():
+        for name, value in (*block.headers.items(), *head.items()):
             raw.setHeader(name, value)

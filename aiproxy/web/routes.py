@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -24,6 +24,7 @@ from aiproxy.errors import AIProxyError, InternalError, MethodNotAllowed, RouteN
 from aiproxy.transport.http.llhttp_site import HotRoute, HotRoutes
 from aiproxy.transport.http.request import LlhttpRequest
 from aiproxy.transport.relay import ClientStalled
+from aiproxy.web.edge import Edge
 from aiproxy.web.guard import AdminGuard, Guard
 from aiproxy.web.request import ClientRequest, Envelope, write_envelope
 
@@ -42,6 +43,7 @@ class DeclaredRoute:
     A route at one path.
 
     :param path: as it is declared.
+    :param edge: what holds for every route.
     :param guard: who may use it; ``None``: everybody.
     :param envelope: writes an error as the route's clients know it.
     :param over: called when a request is over that never became a call, with
@@ -50,9 +52,17 @@ class DeclaredRoute:
 
     route: Route
     path: str
-    guard: Guard | AdminGuard | None
-    envelope: Envelope
-    over: Over | None
+    edge: Edge
+    guard: Guard | AdminGuard | None = None
+    envelope: Envelope = write_envelope
+    over: Over | None = None
+
+    #: Whether pages of allowed origins may ask: what is the operator's is no page's.
+    cross_origin: bool = field(init=False)
+
+    @cross_origin.default
+    def _is_cross_origin(self) -> bool:
+        return not isinstance(self.guard, AdminGuard)
 
     async def answer(self, raw: Any, found: Mapping[str, str] = _NOTHING) -> None:
         """
@@ -60,7 +70,7 @@ class DeclaredRoute:
 
         :param found: the variable parts of the path.
         """
-        request = ClientRequest(raw, found, self.envelope, self.path)
+        request = ClientRequest(raw, self.edge, found, self.envelope, self.path, self.cross_origin)
         failure: BaseException | None = None
         try:
             if self.guard is not None:
@@ -96,13 +106,14 @@ def declare(
     paths: list[str],
     method: str,
     route: Route,
+    edge: Edge,
     guard: Guard | AdminGuard | None = None,
     envelope: Envelope = write_envelope,
     over: Over | None = None,
 ) -> None:
     """Declare a route at several paths; see :class:`DeclaredRoute`."""
     for path in paths:
-        declared = DeclaredRoute(route, path, guard, envelope, over)
+        declared = DeclaredRoute(route, path, edge, guard, envelope, over)
         app.route(path, methods=[method], endpoint=f"{method} {path}")(_for_klein(declared))
 
 
@@ -131,14 +142,16 @@ class RoutesResource(Resource):
     Klein's own pages for paths that it does not know, cannot decode or would
     redirect are replaced by errors of ours, before it is asked.
 
+    :param edge: what holds for every route.
     :param over: called when a request is over that has found no route.
     """
 
     isLeaf = True
 
-    def __init__(self, app: Klein, over: Over | None = None) -> None:
+    def __init__(self, app: Klein, edge: Edge, over: Over | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._app = app
+        self._edge = edge
         self._over = over
         self._klein = app.resource()
 
@@ -152,8 +165,7 @@ class RoutesResource(Resource):
         for rule in self._app.url_map.iter_rules():
             if rule.arguments:
                 continue
-            # What Klein makes of a handler keeps its attributes.
-            declared: DeclaredRoute = self._app.endpoints[rule.endpoint].declared  # type: ignore[attr-defined]
+            declared = self._find_declared(rule.endpoint)
             for method in rule.methods or ():
                 if method != "HEAD":
                     hot[method.encode(), rule.rule.encode()] = declared.start
@@ -166,19 +178,34 @@ class RoutesResource(Resource):
             # Klein refuses some in its own words; our routes don't depend on it.
             request.requestHeaders.setRawHeaders(b"host", [b"aiproxy"])
             return self._klein.render(request)
-        client = ClientRequest(request)
-        client.write_error(problem)
+        client = ClientRequest(request, self._edge)
+        failure: AIProxyError | None = problem
+        if isinstance(problem, MethodNotAllowed):
+            client.cross_origin = self._is_cross_origin(request, problem.allowed[0])
+            if request.method == b"OPTIONS" and client.write_preflight(problem.allowed):
+                failure = None
+        if failure is not None:
+            client.write_error(failure)
         client.finish()
         if self._over is not None:
-            self._over(client, problem)
+            self._over(client, failure)
         return NOT_DONE_YET  # for it is done already
+
+    def _find_declared(self, endpoint: str) -> DeclaredRoute:
+        # What Klein makes of a handler keeps its attributes.
+        declared: DeclaredRoute = self._app.endpoints[endpoint].declared  # type: ignore[attr-defined]
+        return declared
+
+    def _is_cross_origin(self, request: Any, method: str) -> bool:
+        endpoint, _ = self._app.url_map.bind("aiproxy").match(_read_path(request), method)
+        return self._find_declared(endpoint).cross_origin
 
     def _find_problem(self, request: Any) -> AIProxyError | None:
         try:
             segments = request.postpath
             if b"" in segments[:-1]:  # Klein would take // for /
                 return RouteNotFound("there is nothing at this path")
-            path = "/" + b"/".join(segments).decode("utf-8")
+            path = _read_path(request)
             method = request.method.decode("ascii")
         except UnicodeDecodeError:
             return RouteNotFound("there is nothing at this path")
@@ -189,3 +216,7 @@ class RoutesResource(Resource):
         if allowed:
             return MethodNotAllowed(f"{method[:20]} is not possible here", allowed=allowed)
         return RouteNotFound("there is nothing at this path")
+
+
+def _read_path(request: Any) -> str:
+    return "/" + b"/".join(request.postpath).decode("utf-8")

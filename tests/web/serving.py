@@ -125,13 +125,14 @@ class ServingTestCase(LoadingTestCase):
     """A proxy in memory, and its clients."""
 
     text = CONFIG
+    tokens: Mapping[str, str] = {"AUTH_TOKEN": TOKEN}
 
     def setUp(self) -> None:
         super().setUp()
         self.clock = MemoryReactorClock()
         self.provider = ScriptedProvider()
         self.proxy = Proxy(
-            self.load(self.text, {"AUTH_TOKEN": TOKEN}).config,
+            self.load(self.text, self.tokens).config,
             self.clock,
             providers={"scripted": self.provider},
             wall=lambda: NOW,

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, cast
+
+from twisted.internet.address import IPv4Address
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
+
+from aiproxy.policy.throttle import MOST_FAILURES
+from tests.transport.http.clients import Client
 from tests.web.serving import TOKEN, ServingTestCase
 
 WRONG = (
@@ -80,3 +88,89 @@ class GuardTests(ServingTestCase):
         refused = self.chat(token="sk-narrow", model="demo/echo")
         self.assertEqual((refused.status, refused.error["code"]), (404, "model_not_found"))
         self.assertEqual(self.chat(token="sk-narrow").status, 200)
+
+
+class ThrottleTests(ServingTestCase):
+    """Who comes with too many wrong tokens."""
+
+    tokens: Mapping[str, str] = {"AUTH_TOKEN": TOKEN, "ADMIN_TOKEN": "sk-admin"}
+
+    def get(self, token: str | None, path: str = "/v1/models") -> int:
+        """Ask; return the status."""
+        headers = () if token is None else (f"Authorization: Bearer {token}",)
+        return self.ask_bare("GET", path, *headers).status
+
+    def block(self, path: str = "/v1/models", token: str | None = "sk-guess") -> None:
+        """Come with as many wrong tokens as there may be."""
+        for _ in range(MOST_FAILURES):
+            self.assertEqual(self.get(token, path), 401)
+
+    def test_blocked(self) -> None:
+        """After so many, right and wrong tokens have the same answer, until a minute is over."""
+        self.block()
+        bodies = set()
+        for token in ("sk-guess", TOKEN, "sk-narrow"):
+            answer = self.ask_bare("GET", "/v1/models", f"Authorization: Bearer {token}")
+            self.assertEqual((answer.status, answer.headers["retry-after"]), (429, "60"))
+            self.assertEqual(answer.error["type"], "rate_limit_error")
+            bodies.add(answer.body)
+        self.assertEqual(len(bodies), 1)
+        self.clock.advance(59.5)
+        answer = self.chat()
+        self.assertEqual((answer.status, answer.headers["retry-after"]), (429, "1"))
+        self.clock.advance(0.5)
+        self.assertEqual(self.get(TOKEN), 200)
+        self.assertEqual(self.get("sk-guess"), 401)
+
+    def test_known(self) -> None:
+        """A token that was good from there goes on working, for what it was good for."""
+        self.assertEqual(self.get(TOKEN), 200)
+        self.block()
+        for _ in range(3):
+            self.assertEqual(self.get(TOKEN), 200)
+            self.assertEqual(self.get("sk-narrow"), 429)
+        self.assertEqual(self.get(TOKEN, "/metrics"), 401)
+
+    def test_elsewhere(self) -> None:
+        """Others come in as always."""
+        self.block()
+        self.client = Client(self.site, self.clock)
+        self.client.transport.peerAddr = IPv4Address("TCP", "203.0.113.7", 1)
+        self.assertEqual(self.get(TOKEN), 200)
+
+    def test_admin(self) -> None:
+        """The operator's token is guarded by the same count as the clients'."""
+        self.block("/metrics")
+        self.assertEqual(self.get("sk-admin", "/metrics"), 429)
+        self.assertEqual(self.get(TOKEN), 429)
+        self.clock.advance(60)
+        self.assertEqual(self.get("sk-admin", "/metrics"), 200)
+
+    def test_missing(self) -> None:
+        """No token at all counts too, but it is told so every time."""
+        self.block(token=None)
+        self.assertEqual(self.get(None), 401)
+        self.assertEqual(self.get(TOKEN), 429)
+        self.assertEqual(self.get(None, "/ping"), 200)
+
+    def test_good_ones(self) -> None:
+        """Good tokens never count, nor do errors of another kind."""
+        for _ in range(2 * MOST_FAILURES):
+            self.assertEqual(self.get(TOKEN), 200)
+            self.assertEqual(self.get(TOKEN, "/v1/models/none"), 404)
+        self.assertEqual(self.get("sk-narrow"), 200)
+
+    def test_log(self) -> None:
+        """It is one line, with the address and no token."""
+        events: list[dict[str, Any]] = []
+        observer = cast(ILogObserver, events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.block()
+        for _ in range(50):
+            self.get("sk-guess")
+            self.get(None)
+        lines = [str(formatEvent(event)) for event in events]
+        [line] = [line for line in lines if "192.168.1.1" in line]
+        self.assertIn("too many requests with a wrong token", line)
+        self.assertNotIn("sk-guess", "".join(lines))

@@ -63,7 +63,11 @@ class MetricsRouteTests(SynchronousTestCase):
     def ask(self, accept: str | None = None, numbers: Dump | None = None) -> Asked:
         """Ask; return the answer."""
         asked = Asked(accept)
-        route = MetricsRoute(dump if numbers is None else lambda: numbers)
+
+        async def gather() -> Dump:
+            return dump() if numbers is None else numbers
+
+        route = MetricsRoute(gather)
         coroutine = route.show(cast(ClientRequest, asked))
         self.assertRaises(StopIteration, coroutine.send, None)
         return asked

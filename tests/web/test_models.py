@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from klein import Klein
 
+from aiproxy.config.sections import Server
 from aiproxy.dialects.model_lists import ListedModel
-from aiproxy.web.guard import Guard
+from aiproxy.policy.throttle import AuthThrottle
+from aiproxy.web.edge import Edge
+from aiproxy.web.guard import Guard, Turnstile
 from aiproxy.web.models import ModelRoutes
 from aiproxy.web.routes import RoutesResource, declare
 from tests.sites import make_site
@@ -66,9 +69,11 @@ class DiscoveredTests(ServingTestCase):
         listed = [ListedModel("any/a", 7), ListedModel("scripted/one"), ListedModel("any/b")]
         app = Klein()
         routes = ModelRoutes(lambda: self.proxy._dispatcher.plan, lambda: {"any/*": listed})
-        guard = Guard(lambda: self.proxy._dispatcher.plan.access, lambda: NOW)
-        declare(app, ["/v1/models"], "GET", routes.list_models, guard)
-        site = make_site(RoutesResource(app), self.clock, max_request_bytes=1_000)
+        turnstile = Turnstile(AuthThrottle(), self.clock.seconds)
+        guard = Guard(turnstile, lambda: self.proxy._dispatcher.plan.access, lambda: NOW)
+        edge = Edge(Server)
+        declare(app, ["/v1/models"], "GET", routes.list_models, edge, guard)
+        site = make_site(RoutesResource(app, edge), self.clock, max_request_bytes=1_000)
         self.client = Client(site, self.clock)
         models = self.ask("GET", "/v1/models").json["data"]
         names = [model["id"] for model in models]

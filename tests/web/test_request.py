@@ -12,8 +12,10 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from aiproxy.config.sections import Server
 from aiproxy.errors import UpstreamRefused
-from aiproxy.web.request import ClientRequest, write_envelope
+from aiproxy.web.edge import Edge
+from aiproxy.web.request import ClientRequest
 from aiproxy.web.routes import DeclaredRoute
 from tests.sites import make_site
 from tests.transport.http.clients import Client
@@ -26,7 +28,7 @@ class RouteResource(Resource):
 
     def __init__(self, route: Callable[[ClientRequest], Awaitable[None]]) -> None:
         super().__init__()
-        self._route = DeclaredRoute(route, "/", None, write_envelope, None)
+        self._route = DeclaredRoute(route, "/", Edge(Server))
 
     def render(self, request: IRequest) -> Any:
         Deferred.fromCoroutine(self._route.answer(request))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from io import BytesIO
 from typing import Final, Protocol
@@ -18,7 +18,7 @@ from zope.interface import implementer
 from aiproxy.errors import AIProxyError, InternalError
 from aiproxy.transport.http.request_reader import ReceivedRequest
 
-__all__ = ["LlhttpRequest", "phrase_of", "response_head"]
+__all__ = ["LlhttpRequest", "phrase_of", "response_head", "write_lines"]
 
 _log = Logger()
 _PHRASES: Final = {int(status): status.phrase.encode() for status in HTTPStatus}
@@ -78,6 +78,7 @@ class LlhttpRequest:
         "_chunked",
         "_code",
         "_headers",
+        "_lines",
         "_notifications",
         "_peer",
         "_received",
@@ -98,6 +99,7 @@ class LlhttpRequest:
         self._received = received
         self._code = 200
         self._headers: dict[bytes, bytes] = {}
+        self._lines = b""
         self._chunked = False
         self._notifications: list[Deferred[None]] | None = None
 
@@ -151,6 +153,10 @@ class LlhttpRequest:
         """Return a header's value, the last where there are several."""
         return self._received.headers.get(key.lower())
 
+    def getHeaders(self, key: bytes) -> list[bytes]:
+        """Return all values of a header, as they came; its name is in lower case."""
+        return [value for name, value in self._received.pairs if name == key]
+
     def getClientAddress(self) -> IAddress:
         """Return who is at the other end of the connection."""
         return self._peer
@@ -177,10 +183,15 @@ class LlhttpRequest:
         """Set a header."""
         self._headers[name.lower()] = value
 
-    def begin(self, code: int, headers: dict[bytes, bytes]) -> None:
-        """Set the status and all headers, whose names are in lower case."""
+    def begin(self, code: int, headers: dict[bytes, bytes], lines: bytes = b"") -> None:
+        """
+        Set the status and all headers, whose names are in lower case.
+
+        :param lines: more of them, as they are written.
+        """
         self._code = code
         self._headers = headers
+        self._lines = lines
 
     def write(self, data: bytes) -> None:
         """Write some of the body."""
@@ -217,7 +228,7 @@ class LlhttpRequest:
         if channel.is_last:
             head[b"connection"] = b"close"
         self._headers = {}
-        return response_head(self._code, head.items(), channel.date) + data
+        return response_head(self._code, head.items(), channel.date, self._lines) + data
 
     def finish(self) -> None:
         """The answer is complete."""
@@ -283,10 +294,22 @@ def phrase_of(status: int) -> bytes:
     return _PHRASES.get(status, b"Upstream Status")
 
 
-def response_head(code: int, headers: Iterable[tuple[bytes, bytes]], date: bytes) -> bytes:
-    """Write the head of an answer; line ends in what others have said become spaces."""
-    lines = [b"%b: %b" % pair for pair in headers]
-    head = b"\r\n".join(lines)
-    if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1:
-        head = b"\r\n".join([b" ".join(line.splitlines()) for line in lines])
-    return b"HTTP/1.1 %d %b\r\ndate: %b\r\n%b\r\n\r\n" % (code, phrase_of(code), date, head)
+def response_head(
+    code: int, headers: Iterable[tuple[bytes, bytes]], date: bytes, lines: bytes = b""
+) -> bytes:
+    """
+    Write the head of an answer; line ends in what others have said become spaces.
+
+    :param lines: of :func:`write_lines`; they go first.
+    """
+    written = [b"%b: %b" % pair for pair in headers]
+    head = b"\r\n".join(written)
+    if head.count(b"\n") != len(written) - 1 or head.count(b"\r") != len(written) - 1:
+        head = b"\r\n".join([b" ".join(line.splitlines()) for line in written])
+    first = b"HTTP/1.1 %d %b\r\ndate: %b\r\n" % (code, phrase_of(code), date)
+    return b"%b%b%b\r\n\r\n" % (first, lines, head)
+
+
+def write_lines(headers: Mapping[bytes, bytes]) -> bytes:
+    """Write headers of ours, which have no line ends, once for many answers."""
+    return b"".join(b"%b: %b\r\n" % pair for pair in headers.items())

@@ -158,7 +158,7 @@ class StockChannel(HTTPChannel):
         if self.refused:
             return
         self.refused = True
-        head, body = write_refusal(error, self._choose_request_id())
+        head, body = write_refusal(error, self._choose_request_id(), self.isSecure())
         transport: Any = self.transport
         # What the client still sends is read, whatever has paused it.
         transport.unregisterProducer()
