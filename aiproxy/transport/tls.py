@@ -4,12 +4,9 @@ Whom we trust, and as whom we appear, when an upstream speaks TLS.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import DNS_ID, IPAddress_ID, ServiceID, verify_service_identity
@@ -29,6 +26,7 @@ from zope.interface import implementer
 
 from aiproxy.errors import ConfigurationError, Problem
 from aiproxy.transport.failures import CertificateRefused
+from aiproxy.transport.pem import Unusable, check_key, read_certificates, read_file, read_key
 
 if TYPE_CHECKING:
     from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -82,11 +80,11 @@ class UpstreamTrust:
         problems = []
         try:
             trusted = _read_authorities(settings.ca_bundle)
-        except _Unusable as unusable:
+        except Unusable as unusable:
             problems.append(Problem(f"ca_bundle {settings.ca_bundle}: {unusable}"))
         try:
             certificates = _read_identity(settings.client_cert)
-        except _Unusable as unusable:
+        except Unusable as unusable:
             problems.append(Problem(f"client_cert {settings.client_cert}: {unusable}"))
         if problems:
             raise ConfigurationError(problems)
@@ -154,31 +152,13 @@ def _refuse(
     return None
 
 
-class _Unusable(Exception):
-    """A file cannot be used; the text says why and holds nothing of it."""
-
-
-def _read(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise _Unusable(error.strerror or "cannot be read") from None
-
-
-def _read_certificates(data: bytes) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(data)
-    except ValueError:
-        raise _Unusable("holds no certificate in PEM form, or a broken one") from None
-
-
 def _read_authorities(path: str | None) -> Any:
     """Return what Twisted calls a trust root."""
     if path is None:
         return platformTrust()
     authorities = [
         Certificate(crypto.X509.from_cryptography(certificate))
-        for certificate in _read_certificates(_read(path))
+        for certificate in read_certificates(read_file(path))
     ]
     return trustRootFromCertificates(authorities)
 
@@ -187,14 +167,8 @@ def _read_identity(path: str | None) -> dict[str, Any]:
     """Return our certificate as ``CertificateOptions`` takes it."""
     if path is None:
         return {}
-    data = _read(path)
-    certificate, *chain = _read_certificates(data)
-    try:
-        key = load_pem_private_key(data, password=None)
-    except TypeError:
-        raise _Unusable("the private key is encrypted") from None
-    except ValueError:
-        raise _Unusable("holds no private key in PEM form, or a broken one") from None
-    if certificate.public_key() != key.public_key():
-        raise _Unusable("the private key belongs to another certificate than the first")
+    data = read_file(path)
+    certificate, *chain = read_certificates(data)
+    key = read_key(data)
+    check_key(key, certificate)
     return {"certificate": certificate, "privateKey": key, "extraCertChain": chain}
