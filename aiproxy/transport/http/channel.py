@@ -221,10 +221,13 @@ class LlhttpChannel(Protocol):
         """An answer was written."""
         self._request = None
         self._producer = None
+        self._flush_rounds = 0
         if self._last:
+            if self._client_full:
+                # Its end waits for a client that may never read the rest.
+                self._deadline.set(IDLE_SECONDS)
             self.loseConnection()
             return
-        self._flush_rounds = 0
         reader = self._reader
         if reader.begun or self._waiting:
             self._go_on()
@@ -358,7 +361,7 @@ class LlhttpChannel(Protocol):
             method = self._request.method
         else:
             told, method = current.headers.get(b"x-request-id"), current.method
-        head, body = write_refusal(error, choose_request_id(told))
+        head, body = write_refusal(error, choose_request_id(told), self.isSecure())
         transport: Any = self.transport
         # What the client still sends is read, whatever has paused it.
         transport.unregisterProducer()

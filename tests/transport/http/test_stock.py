@@ -560,6 +560,19 @@ class TimeTests(StockTestCase):
         self.clock.advance(75.1)
         self.assertTrue(self.client.closed)
 
+    def test_never_reads_the_last(self) -> None:
+        """One that does not read its last answer is cut off in the end: closing waits for it."""
+        self.client.transport.loseConnection = lambda: None  # type: ignore[method-assign]
+        self.resource.render_with = self.resource.wait
+        self.client.ask("GET", "/", "Connection: close")
+        self.client.channel.pauseProducing()
+        self.resource.waiting.pop().finish()
+        self.clock.pump([75.1] * 8)
+        self.assertFalse(self.client.transport.aborted)
+        self.clock.advance(75.1)
+        self.clock.advance(5.1)
+        self.assertTrue(self.client.transport.aborted)
+
     def test_has_read(self) -> None:
         """Once it has read it is idle like any other."""
         self.client.ask("GET", "/")
