@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
@@ -21,6 +22,7 @@ from aiproxy.gateway.plan import Plan
 from aiproxy.gateway.usage import CallRecord
 from aiproxy.interfaces import IProvider
 from aiproxy.policy.access import Access
+from aiproxy.policy.limit_book import LimitBook
 from aiproxy.providers.discovery import Discovery
 from aiproxy.providers.http import tls_settings
 from aiproxy.providers.registry import ProviderParts, ProviderRegistry
@@ -31,13 +33,28 @@ from aiproxy.transport.http.site import GatewaySite
 from aiproxy.transport.http.stock import StockSite
 from aiproxy.transport.images import ImageFetcher
 from aiproxy.transport.state import StateStore
+from aiproxy.web.reload import Reload, unavailable
 
 if TYPE_CHECKING:
     from aiproxy.web.routes import RoutesResource
 
-__all__ = ["Proxy"]
+__all__ = ["Counts", "Proxy", "in_thread"]
 
 _NO_PROVIDERS: Mapping[str, IProvider] = {}
+
+
+@frozen
+class Counts:
+    """
+    The counts of limits, where they are those of several processes.
+
+    :param book: holds them.
+    :param cover: see :meth:`aiproxy.transport.state.StateStore.cover`, which is
+        another process's here, and ``server.state`` with it.
+    """
+
+    book: LimitBook
+    cover: Callable[[tuple[str, ...]], Deferred[None] | None]
 
 
 class Proxy:
@@ -54,8 +71,14 @@ class Proxy:
     :param environment: names the HTTP proxies on the way to upstreams (``HTTPS_PROXY``, …).
     :raises ConfigurationError: a certificate's file cannot be used, or a
         package's adapter cannot be loaded.
-    :ivar access_token: the token that was made up where the configuration has
-        neither ``AUTH_TOKEN`` nor ``keys``: nobody comes in without one.
+    :param access_token: what clients show where the configuration has neither
+        ``AUTH_TOKEN`` nor ``keys``, for nobody comes in without a token; one
+        is made up if it is not given.
+    :param counts: what is counted together with other processes.
+    :ivar reload: what ``POST /admin/reload`` does, and what it answers: 501, as
+        long as nobody has said how the configuration is loaded anew.
+    :ivar gather: returns what ``GET /metrics`` shows, if not only this process's.
+    :ivar signatures: what models have signed.
     :ivar service: its timers and connections live and die with it; it stops
         when the running calls are over.
     """
@@ -69,41 +92,80 @@ class Proxy:
         report: Callable[[CallRecord], None] = lambda record: None,
         wall: Callable[[], float] = time.time,
         environment: Mapping[str, str] = os.environ,
+        access_token: Secret | None = None,
+        counts: Counts | None = None,
     ) -> None:
-        self.config = config
-        self.access_token: Secret | None = None
-        tokens = config.auth_tokens
-        if not config.requires_auth:
-            self.access_token = Secret(f"sk-aiproxy-{secrets.token_urlsafe(24)}")
-            tokens = (self.access_token,)
+        self.reload: Reload = unavailable
+        self.gather: Callable[[], Awaitable[Dump]] = self._read_metrics_soon
+        self._made_up = access_token
         client = UpstreamClient(reactor, http=config.server.http, environment=environment)
-        for tls in {tls_settings(model) for model in config.models}:
-            client.load(tls)
-        parts = ProviderParts(client, reactor, ImageFetcher(reactor), SignatureMemory(), wall)
-        registry = ProviderRegistry(parts, providers)
-        for model in config.models:
-            registry.find(model)  # What cannot be loaded is known now.
-        plan = Plan(config, Access(tokens, config.keys), registry)
+        self.signatures = SignatureMemory()
+        parts = ProviderParts(client, reactor, ImageFetcher(reactor), self.signatures, wall)
+        self._registry = ProviderRegistry(parts, providers)
         self._wall = wall
         self._reactor = reactor
         self._client = client
-        self._discovery = Discovery(config, registry, reactor)
-        self._dispatcher = Dispatcher(plan, reactor, wall=wall, report=report)
+        book = None if counts is None else counts.book
+        self._dispatcher = Dispatcher(
+            self._compile(config), reactor, wall=wall, report=report, book=book
+        )
+        self._discovery = Discovery(config, self._registry, reactor)
         shared = self._dispatcher.shared
         state: StateStore | None = None
-        if config.server.state is not None:
-            state = StateStore(config.server.state, shared.book, reactor, wall, _in_thread(reactor))
+        if counts is not None:
+            shared.cover = counts.cover
+        elif config.server.state is not None:
+            state = StateStore(config.server.state, shared.book, reactor, wall, in_thread(reactor))
             shared.cover = state.cover
         self._resource: RoutesResource | None = None
+        self._site: GatewaySite | None = None
         self.service = ProxyService(
             reactor,
             running=self._dispatcher.running,
             client=client,
             discovery=self._discovery,
             state=state,
-            drain_timeout=config.server.drain_timeout,
-            shutdown_delay=config.server.shutdown_delay,
+            server=config.server,
         )
+
+    @property
+    def config(self) -> Config:
+        """What calls that begin now are served by."""
+        return self._dispatcher.plan.config
+
+    @property
+    def access_token(self) -> Secret | None:
+        """The token that was made up; ``None`` where the configuration has its own."""
+        return None if self.config.requires_auth else self._made_up
+
+    def change(self, config: Config) -> None:
+        """
+        Serve calls that begin from now on by another configuration.
+
+        Those that run end as they began.  Limits, standing and connections live
+        on.  ``server.http`` and ``server.state`` stay as they were at the start.
+
+        :raises ConfigurationError: it cannot be used; then nothing has changed.
+        """
+        self._dispatcher.plan = self._compile(config)
+        self._discovery.change(config)
+        if self.service.running:
+            self._discovery.refresh()
+        self.service.change(config.server)
+        if self._site is not None:
+            self._site.max_request_bytes = config.server.max_request_bytes
+
+    def _compile(self, config: Config) -> Plan:
+        for tls in {tls_settings(model) for model in config.models}:
+            self._client.load(tls)
+        for model in config.models:
+            self._registry.find(model)  # What cannot be loaded is known now.
+        tokens = config.auth_tokens
+        if not config.requires_auth:
+            if self._made_up is None:
+                self._made_up = Secret(f"sk-aiproxy-{secrets.token_urlsafe(24)}")
+            tokens = (self._made_up,)
+        return Plan(config, Access(tokens, config.keys), self._registry)
 
     def resource(self) -> RoutesResource:
         """Return the resource of all routes; it can stand anywhere in a tree."""
@@ -117,27 +179,32 @@ class Proxy:
                 wall=self._wall,
                 unready=self._why_unready,
                 discovered=self._discovery.find,
-                metrics=self._read_metrics,
+                metrics=lambda: self.gather(),
+                reload=lambda: self.reload(),
             )
         return self._resource
 
     def site(self) -> GatewaySite:
         """Return the factory of an HTTP server that serves the routes, and nothing else."""
-        server = self.config.server
-        resource = self.resource()
-        if server.http == "stock":
-            return StockSite(resource, self._reactor, max_request_bytes=server.max_request_bytes)
-        return LlhttpSite(
-            resource,
-            self._reactor,
-            max_request_bytes=server.max_request_bytes,
-            hot=resource.hot_routes(),
-        )
+        if self._site is None:
+            server = self.config.server
+            resource = self.resource()
+            most = server.max_request_bytes
+            if server.http == "stock":
+                self._site = StockSite(resource, self._reactor, max_request_bytes=most)
+            else:
+                hot = resource.hot_routes()
+                self._site = LlhttpSite(resource, self._reactor, max_request_bytes=most, hot=hot)
+        return self._site
 
-    def _read_metrics(self) -> Dump:
+    def read_metrics(self) -> Dump:
+        """Return the numbers of this process, as they are now."""
         shared = self._dispatcher.shared
         gauges = read_gauges(self._dispatcher.plan.config, shared, self._client.counts())
         return merge([self._dispatcher.metrics.dump(), gauges])
+
+    async def _read_metrics_soon(self) -> Dump:
+        return self.read_metrics()
 
     def _why_unready(self) -> str | None:
         if self.service.draining:
@@ -147,10 +214,10 @@ class Proxy:
         return None
 
 
-def _in_thread(reactor: Any) -> Callable[..., Deferred[Any]]:
+def in_thread(reactor: Any) -> Callable[..., Deferred[Any]]:
     """Return what calls a function in a thread of the reactor's."""
 
-    def in_thread(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+    def call(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return deferToThreadPool(reactor, reactor.getThreadPool(), function, *arguments)
 
-    return in_thread
+    return call

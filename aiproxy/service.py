@@ -9,10 +9,16 @@ from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.defer import TimeoutError as NotInTime
-from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from aiproxy.config.sections import Server
 from aiproxy.errors import ConfigurationError
 from aiproxy.gateway.running import RunningCalls
 from aiproxy.providers.discovery import Discovery
@@ -20,22 +26,26 @@ from aiproxy.transport.client import UpstreamClient
 from aiproxy.transport.http.site import GatewaySite
 from aiproxy.transport.state import StateStore
 
-__all__ = ["Listening", "ProxyService"]
+__all__ = ["Listener", "ProxyService"]
 
 # After the last answer was written, at least: for the clients to read it.
 _FLUSH_SECONDS = 1.0
+# For how long clients on idle connections may be told that theirs is to be closed.
+_LINGER_SECONDS = 5.0
 
 
 @frozen
-class Listening:
+class Listener:
     """
-    Where and how clients are served.
+    One place where clients are served.
 
-    :param endpoints: each with what an error calls it.
+    :param name: what an error calls it.
+    :param factory: makes their connections.
     """
 
-    site: GatewaySite
-    endpoints: Sequence[tuple[str, IStreamServerEndpoint]]
+    name: str
+    endpoint: IStreamServerEndpoint
+    factory: IProtocolFactory
 
 
 class ProxyService(Service):
@@ -44,8 +54,10 @@ class ProxyService(Service):
 
     A stop is one sequence: ready says 503, ``shutdown_delay``, no new
     connections, the running calls end or ``drain_timeout``, the connections to
-    upstreams close.  Without :class:`Listening` the sockets are the embedder's.
+    upstreams close.  Without :class:`Listener` the sockets are the embedder's.
 
+    :ivar listeners: where to listen.
+    :ivar site: makes all of their connections, within TLS or without.
     :ivar draining: a stop has begun.
     """
 
@@ -59,19 +71,23 @@ class ProxyService(Service):
         client: UpstreamClient,
         discovery: Discovery,
         state: StateStore | None = None,
-        drain_timeout: float,
-        shutdown_delay: float,
+        server: Server,
     ) -> None:
         self.draining = False
-        self.listening: Listening | None = None
+        self.listeners: Sequence[Listener] = ()
+        self.site: GatewaySite | None = None
         self.ports: list[IListeningPort] = []
         self._clock: Any = clock
         self._running_calls = running
         self._client = client
         self._discovery = discovery
         self._state = state
-        self._drain_timeout = drain_timeout
-        self._shutdown_delay = shutdown_delay
+        self._server = server
+        self._lingers = False
+
+    def change(self, server: Server) -> None:
+        """Stop, when it comes to that, as another configuration has it."""
+        self._server = server
 
     def privilegedStartService(self) -> None:
         """
@@ -80,14 +96,13 @@ class ProxyService(Service):
         :raises Exception: what the endpoint says, if it cannot.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
-        if self.listening is None:
-            return
-        for name, endpoint in self.listening.endpoints:
+        for listener in self.listeners:
             failures: list[Any] = []
-            listening = endpoint.listen(self.listening.site)
+            listening = listener.endpoint.listen(listener.factory)
             listening.addCallbacks(self.ports.append, failures.append)
             if failures:
-                raise SystemExit(f"aiproxy: cannot listen on {name}: {_why(failures[0])}")
+                why = _why(failures[0])
+                raise SystemExit(f"aiproxy: cannot listen on {listener.name}: {why}")
 
     def startService(self) -> None:
         """
@@ -106,7 +121,7 @@ class ProxyService(Service):
         try:
             state.open()
         except ConfigurationError as error:
-            if self.listening is None:
+            if not self.listeners:
                 raise
             raise SystemExit(f"aiproxy: {error}") from None
         state.start()
@@ -116,28 +131,41 @@ class ProxyService(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
+    def linger(self) -> None:
+        """
+        When it comes to a stop, somebody else goes on listening on our sockets.
+
+        Then ready need not say 503, and idle connections stay open for some
+        seconds: who sends a request on one gets its answer, and with it learns
+        that it was the last.
+        """
+        self._lingers = True
+
     async def _stop(self) -> None:
-        self.draining = True
+        self.draining = not self._lingers
         self._discovery.close()
-        if self._shutdown_delay:
-            await deferLater(self._clock, self._shutdown_delay)
+        if self._server.shutdown_delay and not self._lingers:
+            await deferLater(self._clock, self._server.shutdown_delay)
         await DeferredList([_stopped(port) for port in self.ports], consumeErrors=True)
         self.ports.clear()
-        gone = self.listening.site.drain() if self.listening is not None else None
+        if self._lingers and self.site is not None:
+            await self._happens(self.site.linger(), _LINGER_SECONDS)
+        gone = self.site.drain() if self.site is not None else None
+        drain_timeout = self._server.drain_timeout
         if len(self._running_calls):
             self._log.info(
                 "calls that are still running: {count}; they have {seconds:g} seconds",
                 count=len(self._running_calls),
-                seconds=self._drain_timeout,
+                seconds=drain_timeout,
             )
-        drained_by = self._clock.seconds() + self._drain_timeout
-        if not await self._happens(self._running_calls.close(), self._drain_timeout):
+        drained_by = self._clock.seconds() + drain_timeout
+        if not await self._happens(self._running_calls.close(), drain_timeout):
             self._log.warn("calls that are ended now: {count}", count=len(self._running_calls))
             self._running_calls.interrupt()
-        if self.listening is not None and gone is not None:
+        if self.site is not None and gone is not None:
             left = drained_by - self._clock.seconds()
             await self._happens(gone, max(_FLUSH_SECONDS, left))
-            self.listening.site.abort()
+            self.site.abort()
         await self._client.close()
         if self._state is not None:
             await self._state.close()

@@ -1,46 +1,45 @@
 """
-``twistd aiproxy``: the options, where to listen, signals.
+``twistd aiproxy``: the options, and what they start.
 
 Only here is the global reactor used: everything else is given its own.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from types import FrameType
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from twisted.application.service import IService
-from twisted.internet.endpoints import _parse, serverFromString
-from twisted.internet.error import ReactorNotRunning
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.logger import Logger
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from aiproxy import __version__
-from aiproxy.config.load import Loaded, load
-from aiproxy.config.schema import Config
+from aiproxy.announce import announce
+from aiproxy.config.load import Loaded
+from aiproxy.config.load import load as load_files
 from aiproxy.errors import ConfigurationError
-from aiproxy.garbage import settle_garbage_collector
-from aiproxy.gateway.access_log import AccessLog
-from aiproxy.proxy import Proxy
-from aiproxy.service import Listening
+from aiproxy.listening import ListenError, Place, find_places, url_of
+from aiproxy.notify import notify
+from aiproxy.proxy import in_thread
+from aiproxy.reload import Reloader
+from aiproxy.server import Server
+from aiproxy.signals import install_signals
+from aiproxy.workers.handover import Handed
+from aiproxy.workers.pid_file import PidFile
+from aiproxy.workers.supervisor import MOST_WORKERS, Supervisor
 
 __all__ = ["Options", "makeService"]
 
-_log = Logger()
 
-_NEEDS_TOKEN = (
-    "reaches beyond this machine, and no AUTH_TOKEN is set: set AUTH_TOKEN (or `keys:`), "
-    "or listen on 127.0.0.1"
-)
+def _read_workers(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_WORKERS):
+        raise ValueError(f"must be a whole number from 1 to {MOST_WORKERS}")
+    return int(text)
 
 
 class Options(UsageOptions):
@@ -52,6 +51,7 @@ class Options(UsageOptions):
         ["config", "c", None, "Configuration file (YAML)."],
         ["env-file", "e", None, "File with environment variables (.env)."],
         ["addr", "a", None, "Where to listen, as HOST:PORT; :8080 listens everywhere."],
+        ["workers", "w", None, "Processes that share the listening sockets.", _read_workers],
     ]
 
     def __init__(self) -> None:
@@ -84,176 +84,95 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     running: Any = reactor
+    # Under twistd the current folder is another one later.
+    arguments = {
+        "path": options["config"],
+        "env_file": options["env-file"],
+        "folder": os.getcwd(),
+    }
+    load = partial(load_files, **arguments)
+    handed = Handed.take(os.environ)
     try:
-        loaded = load(options["config"], env_file=options["env-file"], folder=os.getcwd())
-        log = AccessLog(loaded.config.server, running, time.time)
-        proxy = Proxy(loaded.config, reactor, report=log.finished)
+        loaded = load()
+        places = find_places(options["listen"], options["addr"], loaded.config)
+        token = None if handed is None else handed.access_token
+        # With workers it is not served by this process, but now is the time to see that it can be.
+        server = Server(
+            loaded, reactor, places, lambda place: _endpoint(reactor, place), access_token=token
+        )
     except ConfigurationError as error:
         raise SystemExit(f"aiproxy: the configuration cannot be used\n{error}") from None
-    try:
-        endpoints = list(_endpoints(options, loaded.config, reactor))
-    except UsageError as error:
+    except ListenError as error:
         raise SystemExit(f"aiproxy: {error}") from None
-    service = proxy.service
-    service.listening = Listening(proxy.site(), endpoints)
-    # Not before: under twistd a fork and the loss of privileges lie behind us then.
-    running.callWhenRunning(log.reopen)
-    running.callWhenRunning(_announce, loaded, proxy)
-    running.callWhenRunning(install_signals, running, log.reopen)
-    running.callWhenRunning(settle_garbage_collector)
-    running.addSystemEventTrigger("after", "shutdown", log.close)
-    return service
-
-
-# --- where to listen -------------------------------------------------------------
-
-
-def _endpoints(
-    options: Options, config: Config, reactor: Any
-) -> Iterator[tuple[str, IStreamServerEndpoint]]:
-    """Yield each endpoint with its name; refuse those that nobody guards."""
-    named: list[tuple[str, str]] = [(text, text) for text in options["listen"]]
-    if options["addr"] is not None:
-        named.append((options["addr"], _read_address(options["addr"])))
-    if not named:
-        host = "" if config.requires_auth else "127.0.0.1"
-        named.append((f"{host}:{config.port}", _read_address(f"{host}:{config.port}")))
-    for name, text in named:
-        if not (config.requires_auth or _stays_here(text)):
-            raise UsageError(f"{name} {_NEEDS_TOKEN}")
-        try:
-            yield name, serverFromString(reactor, text)
-        except Exception as error:
-            raise UsageError(f"cannot listen on {name}: {error}") from None
-
-
-def _read_address(address: str) -> str:
-    """Turn ``HOST:PORT`` into an endpoint's description."""
-    host, colon, port = address.rpartition(":")
-    host = "127.0.0.1" if host == "localhost" else host.strip("[]")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise UsageError(f"--addr {address}: must be HOST:PORT, such as 127.0.0.1:8080 or :8080")
-    if not host:
-        return f"tcp:{port}"
-    try:
-        version = ipaddress.ip_address(host).version
-    except ValueError:
-        raise UsageError(f"--addr {address}: the host must be an IP address") from None
-    escaped = host.replace(":", "\\:")
-    return f"{'tcp6' if version == 6 else 'tcp'}:{port}:interface={escaped}"
-
-
-def _stays_here(description: str) -> bool:
-    """Whether an endpoint is for this machine only, or handed to us by who must know."""
-    try:
-        positional, named = _parse(description)
-    except ValueError:
-        return True  # the next step tells what is wrong with it
-    if positional and positional[0] in ("unix", "systemd"):
-        return True
-    interface = named.get("interface", "")
-    try:
-        loopback: bool = ipaddress.ip_address(interface).is_loopback
-    except ValueError:
-        return False
-    return loopback
-
-
-# --- what a newcomer sees -----------------------------------------------------------
-
-
-def _announce(loaded: Loaded, proxy: Proxy) -> None:
-    """Say what is served and where; on a first run, how to try it."""
-    for warning in loaded.warnings:
-        _log.warn("{warning}", warning=str(warning))
-    config = loaded.config
-    where = [_url(port.getHost()) for port in proxy.service.ports]
-    _log.info(
-        "aiproxy {version} serves {count} model{s} on {where}; configuration: {file}",
-        version=__version__,
-        count=len(config.models),
-        s="" if len(config.models) == 1 else "s",
-        where=", ".join(where),
-        file=loaded.file or "none, the built-in one",
+    if options["workers"] is None:
+        return _serve(server, places, load, running)
+    supervisor = Supervisor(
+        loaded,
+        arguments,
+        reactor,
+        places,
+        workers=options["workers"],
+        access_token=server.proxy.access_token,
+        handed=handed,
     )
-    token = proxy.access_token
-    if token is None:
-        return
-    _log.warn("AUTH_TOKEN is not set: this run's access token is {token}", token=token.reveal())
-    model = next((one.name for one in config.models if not (one.wildcard or one.disabled)), None)
-    url = next((url for url in where if url.startswith("http")), None)
-    if model is not None and url is not None:
-        _log.info("Try it:\n{curl}", curl=_curl(url, token.reveal(), model))
+    return _supervise(supervisor, load, running, PidFile.of(options.parent))
 
 
-def _curl(url: str, token: str, model: str) -> str:
-    body = (
-        f'{{"model":"{model}","stream":true,'
-        '"messages":[{"role":"user","content":"Hello from aiproxy, word by word"}]}'
+def _serve(
+    server: Server, places: Sequence[Place], load: Callable[[], Loaded], reactor: Any
+) -> IService:
+    """Serve in this process."""
+
+    def started() -> None:
+        ports = zip(server.service.ports, places, strict=True)
+        where = [url_of(port.getHost(), place.tls) for port, place in ports]
+        announce(server.loaded, where, server.proxy.access_token)
+        notify("READY=1")
+
+    reloader = Reloader(load, server.use, in_thread(reactor))
+    server.proxy.reload = reloader.reload
+    server.run(reactor)
+    # Before it is said that it serves: then signals may come.
+    reactor.callWhenRunning(
+        install_signals, reactor, reload=reloader.reload_soon, reopen=server.reopen
     )
-    return (
-        f"curl -N {url}/v1/chat/completions -H 'Authorization: Bearer {token}'"
-        f" -H 'Content-Type: application/json' -d '{body}'"
+    reactor.callWhenRunning(started)
+    return server.service
+
+
+def _supervise(
+    supervisor: Supervisor, load: Callable[[], Loaded], reactor: Any, pid_file: PidFile
+) -> IService:
+    """Have it served by workers."""
+
+    def started() -> None:
+        where = [shared.where for shared in supervisor.sockets]
+        announce(supervisor.loaded, where, supervisor.access_token)
+
+    def ended() -> None:
+        if supervisor.followed:
+            # Twistd would remove the pid file, which is another process's now.
+            pid_file.leave()
+
+    reloader = Reloader(load, supervisor.use, in_thread(reactor))
+    supervisor.reload = reloader.reload
+    supervisor.started = started
+    supervisor.handing = pid_file.put_aside
+    reactor.callWhenRunning(
+        install_signals,
+        reactor,
+        reload=reloader.reload_soon,
+        reopen=supervisor.reopen,
+        replace=supervisor.hand_over,
+        at_once=supervisor.kill,
     )
+    reactor.addSystemEventTrigger("after", "shutdown", ended)
+    return supervisor
 
 
-def _url(address: Any) -> str:
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
-    if host is None:
-        return str(getattr(address, "name", address))
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-# --- signals ------------------------------------------------------------------------
-
-
-def install_signals(reactor: Any, reopen: Callable[[], None] = lambda: None) -> None:
-    """
-    Let the first TERM or INT stop in order, with exit status 0, and a second end at once.
-
-    USR1 opens the access log anew, and twistd's log file where there is one.
-
-    Twistd would end by the signal itself.  Called when the reactor runs, for
-    its start puts its own handlers in place.
-    """
-    stopping = False
-
-    def stop(number: int, _: object) -> None:
-        nonlocal stopping
-        if stopping:
-            os._exit(128 + number)
-        stopping = True
-        reactor.callFromThread(_stop, reactor)
-
-    def hang_up(number: int, frame: object) -> None:
-        if _has_terminal():
-            stop(number, frame)
-        else:
-            reactor.callFromThread(_log.warn, "SIGHUP: this version does not reload; restart it")
-
-    before = signal.getsignal(signal.SIGUSR1)
-
-    def rotate(number: int, frame: FrameType | None) -> None:
-        reactor.callFromThread(reopen)
-        if callable(before):
-            before(number, frame)  # With a log file it is twistd's.
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGHUP, hang_up)
-    signal.signal(signal.SIGUSR1, rotate)
-
-
-def _stop(reactor: Any) -> None:
-    with suppress(ReactorNotRunning):  # something else has stopped it
-        reactor.stop()
-
-
-def _has_terminal() -> bool:
+def _endpoint(reactor: Any, place: Place) -> IStreamServerEndpoint:
     try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, place.description)
+        return endpoint
+    except Exception as error:
+        raise ListenError(f"cannot listen on {place.name}: {error}") from None

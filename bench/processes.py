@@ -82,10 +82,10 @@ def raise_descriptor_limit() -> int:
 
 
 @contextmanager
-def pinned(core: int) -> Iterator[None]:
-    """Start what is started here on that core; on a machine with one core, anywhere."""
+def pinned(core: int | None) -> Iterator[None]:
+    """Start what is started here on that core; without one, or on a machine with one, anywhere."""
     before = os.sched_getaffinity(0)
-    if core in before and len(before) > 1:
+    if core is not None and core in before and len(before) > 1:
         os.sched_setaffinity(0, {core})
     try:
         yield
@@ -98,7 +98,7 @@ def running(
     command: Sequence[str],
     port: int,
     *,
-    core: int,
+    core: int | None,
     folder: Path,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Running]:

@@ -36,6 +36,7 @@ class Rig:
 
     :param slow: upstream and load are those in Python, not those in C.
     :ivar folder: for files of this run.
+    :ivar load: the command that puts a load on a port, without its arguments.
     """
 
     def __init__(self, slow: bool = False) -> None:
@@ -47,7 +48,7 @@ class Rig:
     def __enter__(self) -> Rig:
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         self.folder.chmod(0o755)  # nginx's worker, another user, has its files here
-        program, self._load = self._find_program("upstream"), self._find_program("load")
+        program, self.load = self._find_program("upstream"), self._find_program("load")
         scripts = []
         for name, script in make_scripts().items():
             script.save(self.folder / name)
@@ -142,7 +143,7 @@ class Rig:
         question.write_bytes(self.write(target, answer, image=image))
         events = _EVENTS.get(answer, EVENTS)
         bounds: list[object] = [process.port, connections, seconds, total, self._next_number, ramp]
-        command = [*self._load, *map(str, [*bounds, events, cut_at, question, samples])]
+        command = [*self.load, *map(str, [*bounds, events, cut_at, question, samples])]
         before, used = self.count(), process.cpu_seconds()
         with pinned(LOAD_CORE):
             output = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout

@@ -36,8 +36,16 @@ FLOORS = {
     "proxy": 6,
     "service": 6,
     "garbage": 6,
+    "announce": 6,
+    "listening": 6,
+    "notify": 6,
+    "reload": 6,
+    "server": 6,
+    "signals": 6,
+    "workers": 6,
     "tap": 6,
     "cli": 6,
+    "client_keys": 6,
     "testing": 6,
 }
 TWISTED_FLOOR = 2

@@ -6,6 +6,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.web.resource import IResource
 from zope.interface.verify import verifyObject
 
+from aiproxy.config.secret import Secret
 from aiproxy.errors import ConfigurationError
 from aiproxy.proxy import Proxy
 from tests.config.loading import LoadingTestCase
@@ -69,3 +70,20 @@ class ProxyTests(LoadingTestCase):
                 models: [{name: up/one, provider: up}]
                 """
             )
+
+    def test_change(self) -> None:
+        """Another configuration takes the place of the one before; what has no token keeps its."""
+        proxy = self.make(DEMO)
+        token = proxy.access_token
+        proxy.change(self.load(DEMO.replace("echo", "two")).config)
+        self.assertEqual([model.name for model in proxy.config.models], ["demo/two"])
+        self.assertIs(proxy.access_token, token)
+        proxy.change(self.load(DEMO, {"AUTH_TOKEN": "sk-client"}).config)
+        self.assertIsNone(proxy.access_token)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_given_token(self) -> None:
+        """The token is the one that was given, where several processes have one."""
+        token = Secret("sk-ours")
+        config = self.load(DEMO).config
+        self.assertIs(Proxy(config, MemoryReactorClock(), access_token=token).access_token, token)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 
-from aiproxy.service import Listening
+from aiproxy.config.sections import Server
+from aiproxy.service import Listener
+from tests.transport.http.clients import Client
 from tests.web.serving import CONFIG, ServingTestCase
 
 
@@ -50,10 +52,11 @@ class ServiceTests(ServingTestCase):
     def listen(self, *outcomes: Any) -> None:
         """Start with endpoints that have these outcomes."""
         service = self.proxy.service
-        endpoints: Any = [
-            (f"place {number}", Endpoint(outcome)) for number, outcome in enumerate(outcomes)
+        service.site = self.site
+        service.listeners = [
+            Listener(f"place {number}", cast(Any, Endpoint(outcome)), self.site)
+            for number, outcome in enumerate(outcomes)
         ]
-        service.listening = Listening(self.site, endpoints)
         service.privilegedStartService()
         service.startService()
 
@@ -121,3 +124,31 @@ class ServiceTests(ServingTestCase):
             self.listen(Port(None), OSError("no way"))
         with self.assertRaisesRegex(SystemExit, "cannot listen on place 0: In use"):
             self.listen(OSError(98, "In use"))
+
+    def test_linger(self) -> None:
+        """Where others go on listening, an idle connection has its last answer first."""
+        self.listen(Port(None))
+        idle, other = Client(self.site, self.clock), Client(self.site, self.clock)
+        self.proxy.service.linger()
+        stopped = self.stop()
+        other.ask("GET", "/health/ready")
+        self.assertEqual(other.answer().status, 200)
+        self.assertTrue(other.transport.half_closed or other.transport.disconnecting)
+        self.clock.advance(4)
+        self.assertFalse(idle.transport.half_closed or idle.transport.disconnecting)
+        self.assertNoResult(stopped)
+        self.clock.advance(1)
+        self.assertTrue(idle.transport.half_closed or idle.transport.disconnecting)
+        self.clock.advance(1)
+        self.successResultOf(stopped)
+
+    def test_change(self) -> None:
+        """It ends as the newest configuration has it."""
+        self.listen(Port(None))
+        self.proxy.service.change(Server(shutdown_delay=7.0))
+        stopped = self.stop()
+        self.clock.advance(6)
+        self.assertNoResult(stopped)
+        self.clock.advance(1)
+        self.clock.advance(1)
+        self.successResultOf(stopped)

@@ -9,6 +9,7 @@ leave that out when they send the conversation on: so they are kept here too.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 __all__ = ["SignatureMemory"]
@@ -24,9 +25,11 @@ class SignatureMemory:
 
     :param most: how many are kept.
     :param most_characters: of all that are kept.
+    :ivar tell: called with what is noted, for others who serve the same clients.
     """
 
     def __init__(self, *, most: int = _MOST, most_characters: int = _MOST_CHARACTERS) -> None:
+        self.tell: Callable[[str, str, str], None] | None = None
         self._most = most
         self._most_characters = most_characters
         self._characters = 0
@@ -34,6 +37,12 @@ class SignatureMemory:
 
     def note(self, call_id: str, name: str, signature: str) -> None:
         """Remember the signature of a call of the function ``name``."""
+        self.keep(call_id, name, signature)
+        if self.tell is not None:
+            self.tell(call_id, name, signature)
+
+    def keep(self, call_id: str, name: str, signature: str) -> None:
+        """Remember what somebody else has noted."""
         self._forget((call_id, name))
         self._kept[call_id, name] = signature
         self._characters += len(signature)

@@ -24,10 +24,25 @@ class AccessLog:
     """
 
     def __init__(self, server: Server, clock: IReactorTime, wall: Callable[[], float]) -> None:
-        target = make_target(server.access_log, wall)
-        self._sink = None if target is None else LineSink(target, clock)
-        self._line = json_line if server.log_format == "json" else text_line
+        self._clock = clock
         self._wall = wall
+        self._place = server.access_log
+        self._sink = self._make_sink(server)
+        self._line = _find_line(server)
+
+    def change(self, server: Server) -> None:
+        """
+        Go on as another configuration has it.
+
+        :raises ConfigurationError: there is no such place; nothing has changed.
+        """
+        if server.access_log != self._place:
+            before, self._sink = self._sink, self._make_sink(server)
+            self._place = server.access_log
+            if before is not None:
+                before.close()
+            self.reopen()
+        self._line = _find_line(server)
 
     def finished(self, record: CallRecord) -> None:
         """Write the line of a request that is over."""
@@ -43,3 +58,11 @@ class AccessLog:
         """Write what there is, and give all back."""
         if self._sink is not None:
             self._sink.close()
+
+    def _make_sink(self, server: Server) -> LineSink | None:
+        target = make_target(server.access_log, self._wall)
+        return None if target is None else LineSink(target, self._clock)
+
+
+def _find_line(server: Server) -> Callable[[CallRecord, float], bytes]:
+    return json_line if server.log_format == "json" else text_line

@@ -24,6 +24,7 @@ from aiproxy.gateway.running import RunningCalls
 from aiproxy.gateway.shared import Shared
 from aiproxy.gateway.usage import CallRecord, UsageLedger
 from aiproxy.policy.estimate import estimate_tokens
+from aiproxy.policy.limit_book import LimitBook
 from aiproxy.policy.routing import Situation, configured_name
 
 __all__ = ["ClientCall", "Dispatcher"]
@@ -38,6 +39,7 @@ class Dispatcher:
     :param wall: seconds since the epoch, for ``created``.
     :param report: called with each call's record when it is over.
     :param chance: for weighted choices.
+    :param book: owns the limits' state, if that is not this process's alone.
     """
 
     _log = Logger()
@@ -50,8 +52,11 @@ class Dispatcher:
         wall: Callable[[], float],
         report: Callable[[CallRecord], None] = lambda record: None,
         chance: random.Random | None = None,
+        book: LimitBook | None = None,
     ) -> None:
-        self.shared = Shared(clock, wall, random.Random() if chance is None else chance)
+        chance = random.Random() if chance is None else chance
+        book = LimitBook() if book is None else book
+        self.shared = Shared(clock, wall, chance, book=book)
         self.plan = plan
         self.running = RunningCalls()
         self.usage = UsageLedger()

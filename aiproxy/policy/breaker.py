@@ -74,8 +74,16 @@ class Standing:
         self._next_probe = -math.inf
 
     def change(self, breaker: Breaker) -> None:
-        """Go on under another configuration; what was seen lives on."""
+        """
+        Go on under another configuration; what was seen lives on.
+
+        But whose key was refused, or had no credit, is tried at the next
+        request: who changes the configuration may have mended that.
+        """
         self._breaker = breaker
+        self._credential.suspect_until = -math.inf
+        if self.why is not None and issubclass(self.why, _OUT):
+            self._next_probe = -math.inf
 
     @property
     def open(self) -> bool:

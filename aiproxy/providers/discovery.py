@@ -56,15 +56,21 @@ class Discovery:
     def __init__(self, config: Config, registry: ProviderRegistry, clock: IReactorTime) -> None:
         self._clock = clock
         self._registry = registry
-        self._models = {
-            model.name: model
-            for model in config.models
-            if model.wildcard
-            and model.disabled is None
-            and config.providers[model.provider].discover
-        }
-        self._catalogs = {name: _Catalog() for name in self._models}
+        self._models: dict[str, Model] = {}
+        self._catalogs: dict[str, _Catalog] = {}
         self._closed = False
+        self.change(config)
+
+    def change(self, config: Config) -> None:
+        """Go on under another configuration; lists of wildcards that it leaves alone stay."""
+        before, self._models = self._models, _find_wildcards(config)
+        for name, catalog in self._catalogs.items():
+            if self._models.get(name) != before[name] and catalog.asking is not None:
+                catalog.asking.cancel()
+        self._catalogs = {
+            name: self._catalogs[name] if model == before.get(name) else _Catalog()
+            for name, model in self._models.items()
+        }
 
     def find(self) -> Mapping[str, Iterable[ListedModel]]:
         """
@@ -118,3 +124,11 @@ class Discovery:
             )
         finally:
             catalog.asking = None
+
+
+def _find_wildcards(config: Config) -> dict[str, Model]:
+    return {
+        model.name: model
+        for model in config.models
+        if model.wildcard and model.disabled is None and config.providers[model.provider].discover
+    }

@@ -102,7 +102,8 @@ class ProviderRegistry:
         self._parts = parts
         self._more = dict(more)
         self._by_type: dict[str, IProvider | None] = {}
-        self._drills: dict[str, ChaosProvider] = {}
+        #: By the model's name; a script goes on as long as its model stays as it is.
+        self._drills: dict[str, tuple[Model, ChaosProvider]] = {}
         self._by_dialect: dict[str, IProvider] = {
             "demo": DemoProvider(parts.clock),
             "gigachat": GigaChatProvider(
@@ -129,15 +130,20 @@ class ProviderRegistry:
         if model.provider in self._more:
             return self._more[model.provider]
         if model.provider_type == known_providers.CHAOS:
-            if model.name not in self._drills:
-                self._drills[model.name] = ChaosProvider(self._parts.clock, model)
-            return self._drills[model.name]
+            return self._find_drill(model)
         if model.speaks_openai or model.dialect == known_providers.PLUGIN_DIALECT:
             provider_type = model.provider_type
             if provider_type not in self._by_type:
                 self._by_type[provider_type] = self._make(model)
             return self._by_type[provider_type]
         return self._by_dialect.get(model.dialect)
+
+    def _find_drill(self, model: Model) -> ChaosProvider:
+        of, drill = self._drills.get(model.name, (None, None))
+        if drill is None or of != model:
+            drill = ChaosProvider(self._parts.clock, model)
+            self._drills[model.name] = (model, drill)
+        return drill
 
     def _http(self, dialect: Dialect, voices: Voices) -> HTTPProvider:
         adapter = AzureProvider if isinstance(dialect, AzureDialect) else HTTPProvider

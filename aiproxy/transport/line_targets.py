@@ -122,6 +122,9 @@ class StreamTarget:
     """
     A descriptor that others use too, such as standard output.
 
+    Into a pipe lines are written whole, or else those of several processes
+    would mix: the kernel takes up to 4 KiB in one piece, see pipe(7).
+
     It is not made non-blocking, for that would hold for all who share it.  A
     pipe or a terminal is opened once more by its name; where that is impossible
     (a socket, another system, another user's terminal), it is asked each time
@@ -133,11 +136,13 @@ class StreamTarget:
         self._shared = shared
         self._descriptor: int | None = None
         self._ready: select.poll | None = None
+        self._is_pipe = False
 
     def reopen(self) -> None:
         """See :class:`LineTarget`."""
         self.close()
         kind = os.fstat(self._shared).st_mode
+        self._is_pipe = stat.S_ISFIFO(kind)
         if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind):
             with suppress(OSError):
                 flags = os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK
@@ -153,7 +158,7 @@ class StreamTarget:
         if self._descriptor is None:
             self.reopen()
         assert self._descriptor is not None
-        return _write_now(self._descriptor, lines, self._ready)
+        return _write_now(self._descriptor, lines, self._ready, whole_lines=self._is_pipe)
 
     def close(self) -> None:
         """See :class:`LineTarget`."""
@@ -230,19 +235,25 @@ def _refusal(why: str) -> ConfigurationError:
     return ConfigurationError([Problem(f"server.access_log: {why}")])
 
 
-def _write_now(descriptor: int, data: bytes, ready: select.poll | None = None) -> int:
+def _write_now(
+    descriptor: int, data: bytes, ready: select.poll | None = None, *, whole_lines: bool = False
+) -> int:
     """
     Write as much as is taken without a wait.
 
     :param ready: says so, where the descriptor itself would wait.
+    :param whole_lines: in pieces that are taken whole, of whole lines where they fit.
     :raises OSError: nothing was taken.
     """
     taken = 0
-    piece = len(data) if ready is None else _PIPE_BYTES
+    pieces = whole_lines or ready is not None
     with memoryview(data) as view:
         while taken < len(data) and (ready is None or ready.poll(0)):
+            end = taken + _PIPE_BYTES if pieces else len(data)
+            if whole_lines and end < len(data):
+                end = data.rfind(b"\n", taken, end) + 1 or end
             try:
-                taken += os.write(descriptor, view[taken : taken + piece])
+                taken += os.write(descriptor, view[taken:end])
             except BlockingIOError:
                 break
             except OSError:

@@ -95,12 +95,14 @@ class ReloadTests(DispatchTestCase):
         error = self.failureResultOf(self.chat("a"), errors.LimitReached).value
         self.assertAlmostEqual(error.retry_after, 1)
 
-    def test_suspect_key(self) -> None:
-        """Who is out for its key stays so."""
+    def test_mended_key(self) -> None:
+        """Who is out for its key is tried at once: it may have been mended."""
         self.fail_next(errors.UpstreamAuthFailed("401"))
         self.failureResultOf(self.chat("a"), errors.UpstreamAuthFailed)
-        self.reload()
         self.failureResultOf(self.chat("a"), errors.ModelUnavailable)
+        self.reload()
+        self.answer_next()
+        self.plain(self.chat("a"))
 
     def test_retry_budget(self) -> None:
         """Repeats that were taken are taken: of ten in ten seconds none is left."""

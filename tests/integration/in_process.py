@@ -13,7 +13,7 @@ from aiproxy.config.load import load
 from aiproxy.gateway.dispatch import Dispatcher
 from aiproxy.gateway.usage import CallRecord
 from aiproxy.proxy import Proxy
-from aiproxy.service import Listening
+from aiproxy.service import Listener
 from aiproxy.testing import ChaosUpstream
 from tests.integration.fast_clock import FastClock
 from tests.integration.servers import TOKEN, Connection, ServersTestCase, write_request
@@ -63,7 +63,8 @@ class InProcessTestCase(ServersTestCase):
         self.site = make_site(self.proxy.resource(), running, max_request_bytes=100_000)
         endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
         service = self.proxy.service
-        service.listening = Listening(self.site, [("here", endpoint)])
+        service.site = self.site
+        service.listeners = [Listener("here", endpoint, self.site)]
         service.privilegedStartService()
         service.startService()
         self.addCleanup(service.stopService)

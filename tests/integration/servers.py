@@ -79,6 +79,11 @@ class Server(Waiting, ProcessProtocol):
         return self.received.decode()
 
     @property
+    def left(self) -> bool:
+        """Its process has ended, though another one may have its output."""
+        return self.transport.pid is None  # type: ignore[union-attr]
+
+    @property
     def pid(self) -> int:
         """Its process."""
         return int(self.transport.pid)  # type: ignore[union-attr]
@@ -258,8 +263,9 @@ class ServersTestCase(TestCase):
 
     async def _kill(self, server: Server) -> None:
         if server.status is None:
-            server.signal(15)
-            server.signal(15)
+            if not server.left:
+                server.signal(15)
+                server.signal(15)
             await server.ended()
 
 

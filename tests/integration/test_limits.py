@@ -12,7 +12,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 
 from aiproxy.config.load import load
 from aiproxy.proxy import Proxy
-from aiproxy.service import Listening
+from aiproxy.service import Listener
 from tests.integration.servers import TOKEN, Connection, ServersTestCase, write_request
 from tests.sites import make_site
 from tests.transport.upstreams import SocketConnection
@@ -73,7 +73,8 @@ class LimitsTestCase(ServersTestCase):
         self.proxy = Proxy(config, running, wall=lambda: 1.8e9 + running.seconds())
         site = make_site(self.proxy.resource(), running, max_request_bytes=1_000_000)
         endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1", backlog=2_000)
-        self.proxy.service.listening = Listening(site, [("here", endpoint)])
+        self.proxy.service.site = site
+        self.proxy.service.listeners = [Listener("here", endpoint, site)]
         self.proxy.service.privilegedStartService()
         self.proxy.service.startService()
         self.addCleanup(self.proxy.service.stopService)

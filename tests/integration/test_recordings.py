@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 
 from aiproxy.config.load import load
 from aiproxy.proxy import Proxy
-from aiproxy.service import Listening
+from aiproxy.service import Listener
 from tests.dialects.recordings import Recording, read_recordings
 from tests.integration.servers import TOKEN, ServersTestCase, config_for, write_request
 from tests.sites import make_site
@@ -107,7 +107,8 @@ class RecordingTests(ServersTestCase):
         proxy = Proxy(load(None, env={"AUTH_TOKEN": TOKEN}, folder=self.folder).config, running)
         site = make_site(proxy.resource(), running, max_request_bytes=32_000_000)
         endpoint = TCP4ServerEndpoint(running, 0, interface="127.0.0.1")
-        proxy.service.listening = Listening(site, [("here", endpoint)])
+        proxy.service.site = site
+        proxy.service.listeners = [Listener("here", endpoint, site)]
         proxy.service.privilegedStartService()
         proxy.service.startService()
         self.addCleanup(proxy.service.stopService)

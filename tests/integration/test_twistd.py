@@ -177,6 +177,6 @@ class SignalTests(ServersTestCase):
         server = await self.serve()
         server.signal(signal.SIGHUP)
         server.signal(signal.SIGUSR1)
-        await server.until_bytes(b"SIGHUP")
+        await server.until_bytes(b"reloaded the configuration")
         answer = await self.ask(server.port, write_chat(token=TOKEN))
         self.assertEqual(answer.status, 200)

@@ -69,22 +69,25 @@ class StandingMachine(RuleBasedStateMachine):
         self.outs: list[float] = []
         self.probes: list[float] = []
 
-    def opened_at(self) -> float | None:
-        """Look through all faults for enough of them in one window, and for an end at once."""
+    def enough(self) -> list[float]:
+        """Look through all faults for enough of them in one window."""
         count, window = self.breaker.failures, self.breaker.window
-        enough = [
+        return [
             fault
             for fault in self.faults
             if sum(fault - window <= other <= fault for other in self.faults) >= count
         ]
-        return min([*enough, *self.outs], default=None)
+
+    def opened_at(self) -> float | None:
+        """Return when there were enough faults, or an end at once."""
+        return min([*self.enough(), *self.outs], default=None)
 
     def probe_due(self, opened_at: float) -> float:
         """Return when a probe may go there, by all that has happened."""
         return max(
             *(time + self.breaker.probe for time in self.probes),
             *(time + OUT_SECONDS for time in self.outs),
-            -math.inf if opened_at in self.outs else opened_at + self.breaker.probe,
+            opened_at + self.breaker.probe if opened_at in self.enough() else -math.inf,
             -math.inf,
         )
 
@@ -227,6 +230,19 @@ class StandingTests(SynchronousTestCase):
             self.assertTrue(standing.admit(120.5))
             standing.succeeded()
             self.assertTrue(standing.admit(120.6))
+
+    def test_mended(self) -> None:
+        """Another configuration may have mended a key, or the lack of credit, and nothing else."""
+        for error, at_once in (
+            (errors.UpstreamAuthFailed("x"), True),
+            (errors.UpstreamOutOfCredit("x"), True),
+            (errors.UpstreamFailed("x"), False),
+        ):
+            standing = Standing(Breaker(failures=1, probe=90.0))
+            standing.failed(error, START)
+            self.assertFalse(standing.admit(START + 1))
+            standing.change(Breaker(failures=1, probe=90.0))
+            self.assertIs(standing.admit(START + 1), at_once)
 
     def test_change(self) -> None:
         """Another configuration holds from then on; what was seen lives on."""

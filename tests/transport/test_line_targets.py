@@ -107,6 +107,24 @@ class StreamTests(TargetTestCase):
         target.close()
         self.assert_open(before)
 
+    def test_whole_lines(self) -> None:
+        """Where others write into the same pipe, no line has another one within it."""
+        reader, writer = self.pipe()
+        targets = [StreamTarget(writer), StreamTarget(writer)]
+        lines = [letter * 999 + b"\n" for letter in (b"a", b"b")]
+        left = [line * 300 for line in lines]
+        received = b""
+        while any(left):
+            for place, target in enumerate(targets):
+                left[place] = left[place][target.write(left[place]) :]
+            received += os.read(reader, 7_777)
+        for target in targets:
+            target.close()
+        os.set_blocking(reader, False)
+        while len(received) < 600_000:
+            received += os.read(reader, 100_000)
+        self.assertEqual(set(received.splitlines(keepends=True)), set(lines))
+
     def test_terminal(self) -> None:
         """So does a terminal that nobody reads."""
         master, slave = pty.openpty()

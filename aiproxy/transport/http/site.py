@@ -63,9 +63,14 @@ class GatewaySite(Site):
 
     def drain(self) -> Deferred[None]:
         """Close idle connections now and the others after their answer; fire when all are gone."""
-        self.draining = True
+        gone = self.linger()
         for channel in list(self.channels):
             channel.close_when_idle()
+        return gone
+
+    def linger(self) -> Deferred[None]:
+        """Close each connection after its next answer; fire when all are gone."""
+        self.draining = True
         if not self.channels:
             return succeed(None)
         if self._empty is None:

@@ -11,7 +11,7 @@ from aiproxy.config.load import load
 from aiproxy.gateway.usage import CallRecord
 from aiproxy.providers.chaos.script import ANSWER
 from aiproxy.proxy import Proxy
-from aiproxy.service import Listening
+from aiproxy.service import Listener
 from aiproxy.testing import ChaosUpstream
 from aiproxy.wire.json import loads
 from tests.integration.fast_clock import FastClock
@@ -65,7 +65,8 @@ class StreamingTestCase(ServersTestCase):
         )
         site = make_site(self.proxy.resource(), running, max_request_bytes=1_000_000)
         endpoint = TCP4ServerEndpoint(running, 0, interface="127.0.0.1")
-        self.proxy.service.listening = Listening(site, [("here", endpoint)])
+        self.proxy.service.site = site
+        self.proxy.service.listeners = [Listener("here", endpoint, site)]
         self.proxy.service.privilegedStartService()
         self.proxy.service.startService()
         self.addCleanup(self._stop, self.proxy, self.clock)

@@ -1,0 +1,122 @@
+"""Where clients are listened for: what the options say, and what nobody guards."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+from attrs import frozen
+from twisted.internet.endpoints import _parse
+
+from aiproxy.config.schema import Config
+from aiproxy.transport.server_tls import ServerTLSSettings
+from aiproxy.transport.tls_endpoint import read_tls_endpoint
+
+__all__ = ["ListenError", "Place", "find_places", "refuse_unguarded", "url_of"]
+
+_NEEDS_TOKEN = (
+    "reaches beyond this machine, and no AUTH_TOKEN is set: set AUTH_TOKEN (or `keys:`), "
+    "or listen on 127.0.0.1"
+)
+
+
+class ListenError(Exception):
+    """A place cannot be listened at; the text says which, and why."""
+
+
+@frozen
+class Place:
+    """
+    One place to listen at.
+
+    :param name: what an error calls it: as it was written.
+    :param description: Twisted's endpoint, without TLS.
+    :param tls: the certificate that clients see there.
+    """
+
+    name: str
+    description: str
+    tls: ServerTLSSettings | None = None
+
+    @property
+    def stays_here(self) -> bool:
+        """Whether it is for this machine only, or handed to us by who must know."""
+        try:
+            positional, named = _parse(self.description)
+        except ValueError:
+            return True  # the next step tells what is wrong with it
+        if positional and positional[0] in ("unix", "systemd"):
+            return True
+        try:
+            loopback: bool = ipaddress.ip_address(named.get("interface", "")).is_loopback
+        except ValueError:
+            return False
+        return loopback
+
+
+def find_places(endpoints: Sequence[str], address: str | None, config: Config) -> list[Place]:
+    """
+    Return where to listen.
+
+    :param endpoints: Twisted's descriptions, or ``tls:…``.
+    :param address: ``HOST:PORT``.  Without any of these it is the
+        configuration's port: everywhere with a token, else on this machine.
+    :raises ListenError: one of them is none, or nobody guards it.
+    """
+    places = [_read_endpoint(text) for text in endpoints]
+    if address is not None:
+        places.append(Place(address, _read_address(address)))
+    if not places:
+        host = "" if config.requires_auth else "127.0.0.1"
+        name = f"{host}:{config.port}"
+        places.append(Place(name, _read_address(name)))
+    refuse_unguarded(places, config)
+    return places
+
+
+def refuse_unguarded(places: Sequence[Place], config: Config) -> None:
+    """
+    See that who comes from elsewhere needs a token.
+
+    :raises ListenError: at one of the places he does not.
+    """
+    for place in places:
+        if not (config.requires_auth or place.stays_here):
+            raise ListenError(f"{place.name} {_NEEDS_TOKEN}")
+
+
+def url_of(address: object, tls: ServerTLSSettings | None = None) -> str:
+    """Return the URL of a port that is open at an address, or the address's name."""
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is None:
+        return str(getattr(address, "name", address))
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    scheme = "http" if tls is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _read_endpoint(text: str) -> Place:
+    if not text.startswith("tls:"):
+        return Place(text, text)
+    try:
+        description, tls = read_tls_endpoint(text)
+    except ValueError as error:
+        raise ListenError(f"cannot listen on {text}: {error}") from None
+    return Place(text, description, tls)
+
+
+def _read_address(address: str) -> str:
+    """Turn ``HOST:PORT`` into an endpoint's description."""
+    host, colon, port = address.rpartition(":")
+    host = "127.0.0.1" if host == "localhost" else host.strip("[]")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ListenError(f"--addr {address}: must be HOST:PORT, such as 127.0.0.1:8080 or :8080")
+    if not host:
+        return f"tcp:{port}"
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        raise ListenError(f"--addr {address}: the host must be an IP address") from None
+    escaped = host.replace(":", "\\:")
+    return f"{'tcp6' if version == 6 else 'tcp'}:{port}:interface={escaped}"

@@ -1,0 +1,1 @@
+"""Several processes that share the listening sockets: a supervisor and its workers."""

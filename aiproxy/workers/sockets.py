@@ -1,0 +1,139 @@
+"""
+Listening sockets that several processes have: bound once, and read by each worker.
+
+Who closes one of them must not shut it down, nor remove its path, for it is
+the others' too.  Each takes one connection at a time: whoever has time comes
+back soonest, so that the load spreads by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from attrs import frozen
+from twisted.internet import tcp, unix
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from aiproxy.listening import ListenError, Place, url_of
+
+__all__ = ["AdoptedEndpoint", "SharedSocket", "bind"]
+
+
+@frozen
+class SharedSocket:
+    """
+    A socket that listens, in a process that does not read it.
+
+    :param number: its descriptor here.
+    :param port: who has bound it here; ``None``: it was handed to this process.
+    """
+
+    place: Place
+    number: int
+    family: int
+    port: Any = None
+
+    @property
+    def where(self) -> str:
+        """Its URL, or its path."""
+        with socket.socket(fileno=os.dup(self.number)) as copy:
+            name = copy.getsockname()
+        if self.family == socket.AF_UNIX:
+            return str(name)
+        return url_of(IPv4Address("TCP", *name[:2]), self.place.tls)
+
+
+def bind(reactor: Any, place: Place) -> SharedSocket:
+    """
+    Listen at a place, and leave the reading to others.
+
+    :raises ListenError: it cannot be done.
+    """
+    try:
+        endpoint = serverFromString(reactor, place.description)
+    except Exception as error:
+        raise ListenError(f"cannot listen on {place.name}: {error}") from None
+    ports: list[Any] = []
+    failures: list[Failure] = []
+    endpoint.listen(_Nobody()).addCallbacks(ports.append, failures.append)
+    if failures:
+        problem: Any = getattr(failures[0].value, "socketError", failures[0].value)
+        why = getattr(problem, "strerror", None) or problem
+        raise ListenError(f"cannot listen on {place.name}: {why}")
+    [port] = ports
+    port.stopReading()
+    return SharedSocket(place, port.fileno(), port.addressFamily, port)
+
+
+@implementer(IStreamServerEndpoint)
+@frozen
+class AdoptedEndpoint:
+    """
+    A socket that somebody else has bound.
+
+    :param number: its descriptor; it becomes ours.
+    :param family: such as ``AF_INET``.
+    """
+
+    reactor: Any
+    number: int
+    family: int
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Read it."""
+        port = _make_port(self.family, self.number, factory, self.reactor)
+        os.close(self.number)  # The port has a copy.
+        port.startListening()
+        return succeed(port)
+
+
+class _Nobody(Factory):
+    """Serves in a process that does not read the socket."""
+
+    noisy = False
+
+
+class _OneAtATime:
+    """See the module."""
+
+    numberAccepts: int
+
+    def doRead(self) -> None:
+        self.numberAccepts = 1
+        super().doRead()  # type: ignore[misc]
+
+
+class _SharedTCPPort(_OneAtATime, tcp.Port):
+    """A port of a socket that others have too."""
+
+
+class _SharedUNIXPort(_OneAtATime, unix.Port):
+    """A port of a socket that others have too, and its path."""
+
+    def startListening(self) -> None:
+        # Twisted's would change the path's mode.
+        port: Any = self
+        port.socket, port._preexistingSocket = port._preexistingSocket, None
+        port._shouldShutdown = False
+        port.factory.doStart()
+        port.connected = True
+        port.fileno = port.socket.fileno
+        port.startReading()
+
+    def connectionLost(self, reason: Failure) -> None:
+        # Twisted's would remove the path.
+        tcp.Port.connectionLost(self, reason)
+
+
+def _make_port(family: int, number: int, factory: IProtocolFactory, reactor: Any) -> Any:
+    if family == socket.AF_UNIX:
+        return _SharedUNIXPort._fromListeningDescriptor(reactor, number, factory)  # type: ignore[no-untyped-call]
+    return _SharedTCPPort._fromListeningDescriptor(reactor, number, family, factory)  # type: ignore[no-untyped-call]

@@ -1,0 +1,102 @@
+"""Where clients are listened for."""
+
+from __future__ import annotations
+
+from attrs import frozen
+from twisted.trial.unittest import SynchronousTestCase
+
+from aiproxy.listening import ListenError, Place, find_places, url_of
+from aiproxy.tap import Options
+from aiproxy.transport.server_tls import ServerTLSSettings
+from tests.config.loading import LoadingTestCase
+
+DEMO = "models: [{name: demo/echo, provider: demo}]\n"
+TOKENS = {"AUTH_TOKEN": "sk-client"}
+
+
+class ListenTests(LoadingTestCase):
+    """Where it listens, and where it refuses to."""
+
+    def names(self, *arguments: str, env: dict[str, str] | None = None) -> list[str]:
+        """Return the endpoints' names."""
+        options = Options()
+        options.parseOptions(list(arguments))
+        config = self.load(DEMO, env).config
+        return [one.name for one in find_places(options["listen"], options["addr"], config)]
+
+    def refusal(self, *arguments: str, env: dict[str, str] | None = None) -> str:
+        """Return why it refuses."""
+        with self.assertRaises(ListenError) as caught:
+            self.names(*arguments, env=env)
+        return str(caught.exception)
+
+    def test_default(self) -> None:
+        """This machine alone without a token, everywhere with one, on ``$PORT``."""
+        self.assertEqual(self.names(), ["127.0.0.1:8080"])
+        self.assertEqual(self.names(env={"PORT": "81"}), ["127.0.0.1:81"])
+        self.assertEqual(self.names(env=TOKENS), [":8080"])
+
+    def test_here(self) -> None:
+        """Without a token, what stays on this machine is allowed."""
+        for text in ("tcp:1:interface=127.0.0.1", "unix:x", r"tcp6:1:interface=\:\:1"):
+            self.assertEqual(self.names("-l", text), [text])
+        for address in ("localhost:1", "127.0.0.2:1", "[::1]:1"):
+            self.assertEqual(self.names("-a", address), [address])
+
+    def test_beyond(self) -> None:
+        """Without a token, what reaches beyond is refused by the token's name."""
+        for text in ("tcp:1", "tcp:1:interface=10.0.0.1", "tcp:1:interface=elsewhere"):
+            self.assertIn("AUTH_TOKEN", self.refusal("-l", text))
+            self.assertEqual(self.names("-l", text, env=TOKENS), [text])
+        for address in (":1", "0.0.0.0:1", "[::]:1"):
+            self.assertIn("AUTH_TOKEN", self.refusal("-a", address))
+
+    def test_nonsense(self) -> None:
+        """What is no address or endpoint is refused with what it should be."""
+        for address in ("x", "1.2.3.4:", "1.2.3.4:70000", ":x"):
+            self.assertIn("HOST:PORT", self.refusal("-a", address, env=TOKENS))
+        self.assertIn("IP address", self.refusal("-a", "example.org:1", env=TOKENS))
+        self.assertIn("cannot listen", self.refusal("-l", "tls:nonsense", env=TOKENS))
+
+    def test_default_tls(self) -> None:
+        """Behind TLS, too, nobody comes from elsewhere without a token."""
+        text = "tls:1:certKey=c.pem"
+        self.assertIn("AUTH_TOKEN", self.refusal("-l", text))
+        options = Options()
+        options.parseOptions(["-l", text])
+        config = self.load(DEMO, TOKENS).config
+        [place] = find_places(options["listen"], None, config)
+        self.assertEqual((place.name, place.description), (text, "tcp:1"))
+        assert place.tls
+
+
+@frozen
+class Address:
+    """An address that has a host and a port."""
+
+    host: str
+    port: int
+
+
+@frozen
+class Named:
+    """An address that has a name."""
+
+    name: str
+
+
+class URLTests(SynchronousTestCase):
+    """What is shown of an address."""
+
+    def test_urls(self) -> None:
+        """Each is shown as it can be reached from this machine."""
+        for address, url in (
+            (Address("127.0.0.1", 7), "http://127.0.0.1:7"),
+            (Address("0.0.0.0", 7), "http://127.0.0.1:7"),
+            (Address("::", 7), "http://[::1]:7"),
+            (Address("fe80::1", 7), "http://[fe80::1]:7"),
+            (Named("/run/x"), "/run/x"),
+        ):
+            self.assertEqual(url_of(address), url)
+        [place] = [Place("x", "tcp:1", ServerTLSSettings("c.pem"))]
+        self.assertEqual(url_of(Address("::1", 7), place.tls), "https://[::1]:7")
