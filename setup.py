@@ -64,6 +64,10 @@ setup(
         "zope.interface>=7.1.0",
     ],
     extras_require={
+        "otel": [
+            "opentelemetry-exporter-otlp-proto-http>=1.45",
+            "opentelemetry-sdk>=1.45",
+        ],
         "test": [
             "anthropic>=0.125,<1",
             "build>=1.2",
@@ -75,6 +79,8 @@ setup(
             "hypothesis>=6.100",
             "mistralai>=3.5",
             "openai>=1.50",
+            "opentelemetry-exporter-otlp-proto-http>=1.45",
+            "opentelemetry-sdk>=1.45",
             "pytest>=9.0",
             "pytest-cov>=7.0",
             "setuptools>=77.0.3",

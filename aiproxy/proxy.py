@@ -19,6 +19,7 @@ from aiproxy.gateway.dispatch import Dispatcher
 from aiproxy.gateway.gauges import read_gauges
 from aiproxy.gateway.metrics import Dump, merge
 from aiproxy.gateway.plan import Plan
+from aiproxy.gateway.tracing import Tracer
 from aiproxy.gateway.usage import CallRecord
 from aiproxy.interfaces import IProvider
 from aiproxy.policy.access import Access
@@ -137,6 +138,10 @@ class Proxy:
     def access_token(self) -> Secret | None:
         """The token that was made up; ``None`` where the configuration has its own."""
         return None if self.config.requires_auth else self._made_up
+
+    def trace_by(self, tracer: Tracer | None) -> None:
+        """Let calls that begin from now on be watched by a tracer."""
+        self._dispatcher.tracer = tracer
 
     def change(self, config: Config) -> None:
         """

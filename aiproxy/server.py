@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IStreamServerEndpoint
 
+from aiproxy import __version__
 from aiproxy.config.load import Loaded
 from aiproxy.config.secret import Secret
 from aiproxy.errors import ConfigurationError, Problem
@@ -16,6 +18,7 @@ from aiproxy.gateway.access_log import AccessLog
 from aiproxy.listening import ListenError, Place, refuse_unguarded
 from aiproxy.proxy import Counts, Proxy
 from aiproxy.service import Listener, ProxyService
+from aiproxy.telemetry.setup import make_tracer
 from aiproxy.transport.server_tls import ServerTLS
 
 __all__ = ["Server"]
@@ -71,8 +74,15 @@ class Server:
         """Do what is to be done when the reactor runs, and when it has ended."""
         # Not before: under twistd a fork and the loss of privileges lie behind us then.
         reactor.callWhenRunning(self.reopen)
+        reactor.callWhenRunning(self._trace, reactor)
         reactor.callWhenRunning(settle_garbage_collector)
         reactor.addSystemEventTrigger("after", "shutdown", self._log.close)
+
+    def _trace(self, reactor: Any) -> None:
+        tracer = make_tracer(os.environ, __version__)
+        if tracer is not None:
+            self.proxy.trace_by(tracer)
+            reactor.addSystemEventTrigger("after", "shutdown", tracer.close)
 
     def change(self, loaded: Loaded) -> list[str]:
         """

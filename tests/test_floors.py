@@ -42,6 +42,7 @@ FLOORS = {
     "reload": 6,
     "server": 6,
     "signals": 6,
+    "telemetry": 6,
     "workers": 6,
     "tap": 6,
     "cli": 6,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -213,6 +213,8 @@ class Attempt:
             sent=self.phases.sent,
             operation=self.asked.operation,
         )
+        if self.record.trace is not None:
+            call = evolve(call, headers=self.record.trace.ask(self.candidate))
         starting: Deferred[Any] = self.provider.start(call)
         self.record.asked(self.clock.seconds())
         reply: IReply = await self.phases.wait(starting)

@@ -22,6 +22,7 @@ from aiproxy.gateway.patience import Unsettled, settled_within
 from aiproxy.gateway.plan import Plan
 from aiproxy.gateway.running import RunningCalls
 from aiproxy.gateway.shared import Shared
+from aiproxy.gateway.tracing import Tracer
 from aiproxy.gateway.usage import CallRecord, UsageLedger
 from aiproxy.policy.estimate import estimate_tokens
 from aiproxy.policy.limit_book import LimitBook
@@ -40,6 +41,7 @@ class Dispatcher:
     :param report: called with each call's record when it is over.
     :param chance: for weighted choices.
     :param book: owns the limits' state, if that is not this process's alone.
+    :ivar tracer: watches calls; ``None``: nobody does.
     """
 
     _log = Logger()
@@ -59,6 +61,7 @@ class Dispatcher:
         self.shared = Shared(clock, wall, chance, book=book)
         self.plan = plan
         self.running = RunningCalls()
+        self.tracer: Tracer | None = None
         self.usage = UsageLedger()
         self.metrics = Metrics(lambda name: configured_name(self.plan.config, name))
         self._report = report
@@ -84,6 +87,8 @@ class Dispatcher:
         now = self.shared.clock.seconds()
         record = CallRecord(call.id, call.principal.name, now, client=call.client, route=call.route)
         plan, operation = self._plan, call.face.operation
+        if self.tracer is not None:
+            record.trace = self.tracer.begin(record, operation, call.belongs_to or {})
         try:
             request = call.face.read_request(call.body)
             record.stream = request.get("stream") is True
@@ -153,6 +158,9 @@ class Dispatcher:
 
     def _finish(self, record: CallRecord, error: BaseException | None) -> None:
         record.end(self.shared.clock.seconds(), error)
+        if record.trace is not None:
+            record.trace.end(record)
+            record.trace = None
         self.finished(record)
 
     def finished(self, record: CallRecord) -> None:

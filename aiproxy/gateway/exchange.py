@@ -7,7 +7,7 @@ after it, another one goes on where a stream was cut.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from attrs import define, field
@@ -53,6 +53,7 @@ class ClientCall:
     :param timeout: seconds that the caller is ready to wait, if it says so.
     :param client: the caller's address.
     :param route: the path that it has come to, as it is declared.
+    :param belongs_to: headers that say what it belongs to, for a tracer.
     """
 
     id: str
@@ -63,6 +64,7 @@ class ClientCall:
     timeout: float | None = None
     client: str | None = None
     route: str | None = None
+    belongs_to: Mapping[str, str] | None = None
 
 
 class Exchange:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from attrs import frozen
 
@@ -12,6 +13,9 @@ from aiproxy.errors import AIProxyError
 from aiproxy.policy.routing import Candidate
 
 __all__ = ["Call", "name_source"]
+
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 def _ignore() -> None:
@@ -30,6 +34,7 @@ class Call:
     :param operation: what is asked for, of :mod:`aiproxy.dialects.operations`.
     :param connected: called when the connection to the upstream stands.
     :param sent: called when the request's last byte was written.
+    :param headers: more of them, which are the gateway's own.
     """
 
     id: str
@@ -39,6 +44,7 @@ class Call:
     connected: Callable[[], None] = _ignore
     sent: Callable[[], None] = _ignore
     operation: str = CHAT
+    headers: Mapping[str, str] = _NO_HEADERS
 
 
 def name_source(error: AIProxyError, candidate: Candidate) -> None:

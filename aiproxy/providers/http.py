@@ -299,6 +299,7 @@ class HTTPProvider:
                 "accept": "text/event-stream" if call.stream else "application/json",
                 **wire.headers,
                 "x-request-id": call.id,
+                **call.headers,
                 **shown,
                 **model.headers,
             },

@@ -73,6 +73,9 @@ async def _answer(dispatcher: Dispatcher, face: Face, request: ClientRequest) ->
         address,
         request.route,
     )
+    if dispatcher.tracer is not None:
+        told = {name: request.header(name) for name in ("traceparent", "tracestate")}
+        call.belongs_to = {name: value for name, value in told.items() if value is not None}
     request.called = True
     answer = await dispatcher.answer(call)
     headers = _write_headers(answer.served)
