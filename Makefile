@@ -12,6 +12,9 @@ METADATA := setup.py pyproject.toml
 PYTHON ?= python3
 ARGS ?=
 
+# How long the soak takes.
+SOAK_SECONDS ?= 3600
+
 # Tests that run once more over Twisted's own HTTP parts: server.http is stock.
 OVER_STOCK := tests/web tests/transport/http tests/integration/test_streams.py
 
@@ -26,7 +29,7 @@ help:
 	@echo 'make types  check types'
 	@echo 'make providers  write the table of docs/providers.md from what the tests show'
 	@echo 'make bench  run the benchmarks (ARGS=--quick for a short run)'
-	@echo 'make soak   look for growth under a long load'
+	@echo 'make soak   an hour of mixed load with faults, or SOAK_SECONDS'
 	@echo 'make docs   build the documentation into docs/_build'
 	@echo 'make clean  remove what the others made'
 
@@ -53,7 +56,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m bench $(ARGS)
 
 soak: $(VENV)/installed
-	$(BIN)/python -m bench.soak $(ARGS)
+	$(BIN)/python -m bench.soak --seconds $(SOAK_SECONDS) $(ARGS)
 
 docs: $(VENV)/installed-docs
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
