@@ -200,6 +200,7 @@ class Proxy:
             else:
                 hot = resource.hot_routes()
                 self._site = LlhttpSite(resource, self._reactor, max_request_bytes=most, hot=hot)
+            self._site.refused = self._dispatcher.refused
         return self._site
 
     def read_metrics(self) -> Dump:

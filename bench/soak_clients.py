@@ -181,7 +181,7 @@ async def _spare(user: User) -> None:
 @_kind(1)
 async def _oversize(user: User) -> None:
     async with user.connect() as client:
-        asked = user.note("oversize", _PERHAPS)
+        asked = user.note("oversize")
         reading = asyncio.ensure_future(client.read())
         try:
             await client.send(user.write(asked, b" " * (MAX_REQUEST_BYTES + 1)))
@@ -267,6 +267,6 @@ async def _pipelined(user: User) -> None:
 async def _garbage(user: User) -> None:
     """Something that is not HTTP."""
     async with user.connect() as client:
-        asked = user.note("garbage", _PERHAPS, nameless=True)
+        asked = user.note("garbage", nameless=True)
         await client.send(user.random.choice((b"\x16\x03\x01\x02\n\n", b"HELO soak\r\n\r\n")))
         user.judge(asked, await client.read(), Expected(None, (400,)))

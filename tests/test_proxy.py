@@ -8,8 +8,10 @@ from zope.interface.verify import verifyObject
 
 from aiproxy.config.secret import Secret
 from aiproxy.errors import ConfigurationError
+from aiproxy.gateway.usage import CallRecord
 from aiproxy.proxy import Proxy
 from tests.config.loading import LoadingTestCase
+from tests.transport.http.clients import Client
 
 DEMO = "models: [{name: demo/echo, provider: demo}]\n"
 
@@ -87,3 +89,19 @@ class ProxyTests(LoadingTestCase):
         token = Secret("sk-ours")
         config = self.load(DEMO).config
         self.assertIs(Proxy(config, MemoryReactorClock(), access_token=token).access_token, token)
+
+    def test_refused(self) -> None:
+        """What never becomes a request is accounted for, by its id where it has one."""
+        for http in ("llhttp", "stock"):
+            records: list[CallRecord] = []
+            reactor = MemoryReactorClock()
+            config = self.load(f"{DEMO}server: {{http: {http}, max_request_bytes: 10B}}\n").config
+            site = Proxy(config, reactor, report=records.append).site()
+            for data in (
+                b"nonsense\r\n\r\n",
+                b"POST / HTTP/1.1\r\nHost: x\r\nx-request-id: big\r\nContent-Length: 99\r\n\r\n",
+            ):
+                Client(site, reactor).send(data)
+            self.assertEqual([record.status for record in records], [400, 413], http)
+            self.assertEqual(records[1].id, "big")
+            self.assertTrue(records[0].error and records[0].client)

@@ -163,6 +163,14 @@ class Dispatcher:
             record.trace = None
         self.finished(record)
 
+    def refused(self, id: str, address: str, error: AIProxyError) -> None:
+        """A client has sent what never became a request."""
+        now = self.shared.clock.seconds()
+        record = CallRecord(id, None, now, client=address)
+        record.end(now, error)
+        record.ended = None  # Nobody has looked at the clock when it began.
+        self.finished(record)
+
     def finished(self, record: CallRecord) -> None:
         """A request is over, whether it became a call or not."""
         self.usage.add(record)

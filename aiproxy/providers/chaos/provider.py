@@ -46,7 +46,9 @@ class ChaosProvider:
         script = model.body.get(_KEY, ())
         try:
             # Connections that nobody keeps leave no timers behind.
-            self.upstream = ChaosUpstream(script, clock=clock, name=model.name, keep_alive=False)
+            self.upstream = ChaosUpstream(
+                script, clock=clock, name=model.name, keep_alive=False, records=False
+            )
         except ValueError as mistake:
             message = f"model {model.name}: body.{_KEY}: {mistake}"
             raise ConfigurationError([Problem(message, line=model.place.line)]) from mistake

@@ -67,9 +67,10 @@ class ChaosUpstream(Factory):
     :param clock: for all waits, dates and spans.
     :param name: what its answers' ids begin with.
     :param keep_alive: connections may serve again.
+    :param records: what was is kept for a test, without bound.
     :raises ValueError: it is no script.
-    :ivar requests: what was seen.
-    :ivar connections: what was accepted.
+    :ivar requests: what was seen, if that is kept.
+    :ivar connections: what was accepted, or else is open.
     """
 
     noisy = False
@@ -81,12 +82,15 @@ class ChaosUpstream(Factory):
         clock: IReactorTime,
         name: str = "chaos",
         keep_alive: bool = True,
+        records: bool = True,
     ) -> None:
         self.name = name
         self.clock = clock
         self.requests: list[SeenRequest] = []
         self.connections: list[ChaosConnection] = []
         self._keep_alive = keep_alive
+        self._records = records
+        self._accepted = self._seen = 0
         self._waiting: list[tuple[Callable[[], bool], Deferred[None]]] = []
         self._reactor: Any = None
         self._port: IListeningPort | None = None
@@ -164,7 +168,8 @@ class ChaosUpstream(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> ChaosConnection:
         """Take a connection."""
-        connection = ChaosConnection(self, len(self.connections))
+        connection = ChaosConnection(self, self._accepted)
+        self._accepted += 1
         self.connections.append(connection)
         return connection
 
@@ -176,6 +181,8 @@ class ChaosUpstream(Factory):
 
     def changed(self) -> None:
         """Something happened."""
+        if not self._records:
+            self.connections = [one for one in self.connections if one.lost is None]
         for pair in list(self._waiting):
             if pair in self._waiting and pair[0]():
                 self._waiting.remove(pair)
@@ -199,9 +206,11 @@ class ChaosUpstream(Factory):
         counts = method == "POST"
         step = self._meet(connection) if counts else Step()
         number, now = connection.number, self.clock.seconds()
-        self.requests.append(SeenRequest(method, path, headers, body, number, step.fault))
+        self._seen += 1
+        if self._records:
+            self.requests.append(SeenRequest(method, path, headers, body, number, step.fault))
         settings = self._playback.script.settings_for(step)
-        name = f"{self.name}-{len(self.requests)}"
+        name = f"{self.name}-{self._seen}"
         try:
             answer = make_answer(body, settings, name, now)
         except PrefillRefused:

@@ -57,6 +57,7 @@ class ChannelOwner(Shape):
     draining: bool
     max_request_bytes: int
     reactor: Any
+    refused: Callable[[str, str, AIProxyError], None]
 
     @property
     def date(self) -> bytes:
@@ -361,7 +362,11 @@ class LlhttpChannel(Protocol):
             method = self._request.method
         else:
             told, method = current.headers.get(b"x-request-id"), current.method
-        head, body = write_refusal(error, choose_request_id(told), self.isSecure())
+        chosen = choose_request_id(told)
+        if self._request is None:  # Else that one has a line of its own.
+            address = getattr(self.getPeer(), "host", "local")
+            self.site.refused(chosen.decode("ascii"), address, error)
+        head, body = write_refusal(error, chosen, self.isSecure())
         transport: Any = self.transport
         # What the client still sends is read, whatever has paused it.
         transport.unregisterProducer()

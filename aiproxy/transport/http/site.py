@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -9,6 +10,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
+
+from aiproxy.errors import AIProxyError
 
 __all__ = ["GatewayChannel", "GatewaySite"]
 
@@ -32,6 +35,8 @@ class GatewaySite(Site):
 
     :param max_request_bytes: bound on a request's body.
     :ivar draining: connections close after their answer.
+    :ivar refused: called with what is no request that anybody could answer: an
+        id, the client's address, and why it was refused.
     """
 
     noisy = False
@@ -43,6 +48,7 @@ class GatewaySite(Site):
         self.max_request_bytes = max_request_bytes
         self.channels: set[GatewayChannel] = set()
         self.draining = False
+        self.refused: Callable[[str, str, AIProxyError], None] = lambda *refusal: None
         self._empty: Deferred[None] | None = None
 
     def log(self, request: object) -> None:

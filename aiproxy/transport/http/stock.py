@@ -158,7 +158,11 @@ class StockChannel(HTTPChannel):
         if self.refused:
             return
         self.refused = True
-        head, body = write_refusal(error, self._choose_request_id(), self.isSecure())
+        chosen = self._choose_request_id()
+        if not self._busy:  # Else that request has a line of its own.
+            address = getattr(self.getPeer(), "host", "local")
+            self.site.refused(chosen.decode("ascii"), address, error)
+        head, body = write_refusal(error, chosen, self.isSecure())
         transport: Any = self.transport
         # What the client still sends is read, whatever has paused it.
         transport.unregisterProducer()
