@@ -100,6 +100,10 @@ class _Nobody(Factory):
 
     noisy = False
 
+    def logPrefix(self) -> str:
+        """Return what the log says that starts."""
+        return "aiproxy"
+
 
 class _OneAtATime:
     """See the module."""

@@ -16,6 +16,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, ProcessProtocol, Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
@@ -239,6 +240,16 @@ class ServersTestCase(TestCase):
         connection = await self.connect(port, data)
         await connection.end()
         return connection
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until it holds."""
+        from twisted.internet import reactor
+
+        for _ in range(300):
+            if condition():
+                return
+            await deferLater(reactor, 0.05)
+        self.fail("it did not happen")
 
     def upstream(self, respond: Callable[[SocketConnection], object]) -> tuple[SocketUpstream, int]:
         """Start an upstream; return it and its port."""

@@ -5,10 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
-
-from twisted.internet.task import deferLater
 
 from tests.integration.servers import TOKEN, TWISTD, ServersTestCase, write_chat
 
@@ -20,16 +17,6 @@ CONFIG = """
 
 class DaemonTests(ServersTestCase):
     """With one process, and with workers."""
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until it holds."""
-        from twisted.internet import reactor
-
-        for _ in range(300):
-            if condition():
-                return
-            await deferLater(reactor, 0.05)
-        self.fail("it did not happen")
 
     def setUp(self) -> None:
         super().setUp()

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import deferLater
 
 from tests.integration.load import Load
 from tests.integration.servers import (
@@ -44,16 +43,6 @@ class WorkersTestCase(ServersTestCase):
         """Start one with a configuration."""
         self.write(text)
         return await self.serve("-w", "2", *options, env={"ADMIN_TOKEN": ADMIN})
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until it holds."""
-        from twisted.internet import reactor
-
-        for _ in range(300):
-            if condition():
-                return
-            await deferLater(reactor, 0.05)
-        self.fail("it did not happen")
 
     async def status(self, server: Server, model: str = "demo/echo") -> int:
         """Ask a model; return the status."""
