@@ -20,7 +20,7 @@ from aiproxy.config.sources import Sources
 from aiproxy.listening import Place
 from aiproxy.policy.limit_book import LimitBook
 from aiproxy.policy.shared_counts import SharedCounts
-from aiproxy.proxy import Counts
+from aiproxy.proxy import Counts, in_thread
 from aiproxy.server import Server
 from aiproxy.transport.server_tls import ServerTLSSettings
 from aiproxy.workers.conversation import Conversation, ConversationOver
@@ -180,7 +180,9 @@ class WorkerProcess(Protocol):
 
     async def _reload(self, sources: str) -> list[str]:
         assert self._server is not None
-        return self._server.change(self._read(sources))
+        # Streams go on meanwhile: a large file takes a second.
+        loaded = await in_thread(self._reactor)(self._read, sources)
+        return self._server.change(loaded)
 
     async def _read_metrics(self, _: object) -> object:
         return None if self._server is None else self._server.proxy.read_metrics()
