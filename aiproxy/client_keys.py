@@ -25,6 +25,7 @@ _LIMITS: Final = (
 )
 #: What YAML takes for a text without quotes, whatever its version.
 _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*(?<!:)")
+_HASH_OR_DATE: Final = re.compile(r"sha256:[0-9a-f]{64}|[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NO_TEXT: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 
 
@@ -82,8 +83,8 @@ def _write_yaml(entry: dict[str, Any]) -> Iterator[str]:
 
 def _quote(value: object) -> str:
     text = str(value)
-    if not isinstance(value, str) or text.startswith("sha256:") or re.fullmatch(r"[\d-]+", text):
-        return text  # A number, a hash or a date.
+    if not isinstance(value, str) or _HASH_OR_DATE.fullmatch(text):
+        return text
     if _PLAIN.fullmatch(text) and text.lower() not in _NO_TEXT:
         return text
     return json.dumps(text, ensure_ascii=False)

@@ -116,6 +116,14 @@ class GoodTests(ChaosTestCase):
         self.assertNotIn("chaos", seen.body)
         self.assertEqual((seen.body["seed"], seen.path), (7, "/v1/chat/completions"))
 
+    def test_bounded(self) -> None:
+        """Of requests only the latest are kept, for a server has many."""
+        self.begin()
+        for _ in range(30):
+            self.take()
+        self.assertLess(len(self.upstream.requests), 30)
+        self.assertEqual(self.upstream.connections, [])
+
     def test_pace(self) -> None:
         """A pace spreads the events over time."""
         self.begin({"answer": "One two", "pace": 1})

@@ -32,6 +32,8 @@ __all__ = ["ChaosConnection", "ChaosUpstream", "SeenRequest"]
 
 #: How long a port stays closed where the step does not say.
 _REFUSE_SECONDS: Final = 1.0
+#: Requests that are kept where not all are.
+_LATEST: Final = 20
 _REFUSED_PREFILL: Final = Step(
     fault="error", error="400", message="The conversation must end with a user message."
 )
@@ -67,9 +69,9 @@ class ChaosUpstream(Factory):
     :param clock: for all waits, dates and spans.
     :param name: what its answers' ids begin with.
     :param keep_alive: connections may serve again.
-    :param records: what was is kept for a test, without bound.
+    :param records: all that was is kept for a test; else the latest requests.
     :raises ValueError: it is no script.
-    :ivar requests: what was seen, if that is kept.
+    :ivar requests: what was seen, the latest last.
     :ivar connections: what was accepted, or else is open.
     """
 
@@ -207,8 +209,9 @@ class ChaosUpstream(Factory):
         step = self._meet(connection) if counts else Step()
         number, now = connection.number, self.clock.seconds()
         self._seen += 1
-        if self._records:
-            self.requests.append(SeenRequest(method, path, headers, body, number, step.fault))
+        self.requests.append(SeenRequest(method, path, headers, body, number, step.fault))
+        if not self._records:
+            del self.requests[:-_LATEST]
         settings = self._playback.script.settings_for(step)
         name = f"{self.name}-{self._seen}"
         try:
