@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -81,7 +82,7 @@ def _check(parsed: argparse.Namespace) -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return 1
-    print(describe(loaded.config), end="")
+    print(describe(loaded.config, datetime.now(UTC)), end="")
     for warning in loaded.warnings:
         print(warning, file=sys.stderr)
     return 1 if loaded.warnings else 0

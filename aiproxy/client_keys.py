@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from aiproxy.config.scalars import read_secret
-from aiproxy.config.secret import Secret
+from aiproxy.config.secret import Secret, read_secret
 
 __all__ = ["add_key_commands"]
 
@@ -33,8 +32,10 @@ def add_key_commands(parser: argparse.ArgumentParser) -> None:
     """Add ``new`` and ``hash``."""
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     new = commands.add_parser("new", help="make a token, and its entry for `keys:`")
-    new.add_argument("--name", default="client", help="what logs call it")
-    new.add_argument("--models", metavar="A,B", help="models and groups it may use; `x/*` too")
+    new.add_argument("--name", type=_read_name, default="client", help="what logs call it")
+    new.add_argument(
+        "--models", type=_read_names, metavar="A,B", help="models and groups it may use; `x/*` too"
+    )
     new.add_argument("--expires", type=_read_end, metavar="WHEN", help="2030-01-31, or 90d")
     new.add_argument("--json", action="store_true", help="print one JSON object")
     for limit in _LIMITS:
@@ -49,7 +50,7 @@ def _new(parsed: argparse.Namespace) -> int:
     token = f"sk-aiproxy-{secrets.token_urlsafe(32)}"
     entry: dict[str, Any] = {"name": parsed.name, "hash": _write_hash(Secret(token))}
     if parsed.models:
-        entry["models"] = [name.strip() for name in parsed.models.split(",") if name.strip()]
+        entry["models"] = parsed.models
     if parsed.expires is not None:
         entry["expires"] = parsed.expires
     entry |= {limit: value for limit in _LIMITS if (value := getattr(parsed, limit))}
@@ -90,9 +91,20 @@ def _quote(value: object) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
+def _read_name(text: str) -> str:
+    text = text.strip()
+    if not (text and text.isprintable()):
+        raise argparse.ArgumentTypeError("must be a name, on one line")
+    return text.replace("$", "$$")  # the configuration expands ${NAME}
+
+
+def _read_names(text: str) -> list[str]:
+    return [_read_name(name) for name in text.split(",")]
+
+
 def _read_count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError("must be a whole number above 0")
+    if not re.fullmatch("[0-9]{1,15}", text) or not int(text):
+        raise argparse.ArgumentTypeError("must be a whole number from 1 to 999999999999999")
     return int(text)
 
 
@@ -102,7 +114,9 @@ def _read_end(text: str) -> str:
         end = datetime.now(UTC) + timedelta(days=int(days[1]))
         return end.date().isoformat()
     try:
-        datetime.fromisoformat(text)
+        end = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError("must be a date such as 2030-01-31, or 90d") from None
+    if (end if end.tzinfo else end.replace(tzinfo=UTC)) <= datetime.now(UTC):
+        raise argparse.ArgumentTypeError("must not be over already")
     return text

@@ -96,16 +96,17 @@ class CheckTests(CommandTestCase):
         self.assertEqual(status, 1)
         self.assertIn("NOBODY_SET_IT", err)
 
-    def test_notes(self) -> None:
-        """What has no effect in this version is told, and is no error."""
+    def test_expired(self) -> None:
+        """A key that is void is told, and is no error."""
         self.write(
             """
-            models: [{name: demo/echo, provider: demo, requests_per_minute: 3}]
+            models: [{name: demo/echo, provider: demo}]
+            keys: [{name: old, token: sk-x, expires: 2020-01-31}]
             """
         )
         status, out, err = self.run_command("check", "-c", "c.yaml")
         self.assertEqual((status, err), (0, ""))
-        self.assertIn("requests_per_minute", out)
+        self.assertIn("  old: all models, OFF: expired 2020-01-31T00:00:00+00:00\n", out)
 
 
 class HealthTests(CommandTestCase):

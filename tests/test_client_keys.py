@@ -7,7 +7,7 @@ import json
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiproxy.cli import main
@@ -82,11 +82,19 @@ class KeyTests(LoadingTestCase):
             ("new", "--expires", "soon"),
             ("new", "--requests-per-day", "0"),
             ("new", "--requests-per-day", "x"),
+            ("new", "--requests-per-day", "1000000000000000"),
+            ("new", "--expires", "2020-01-31"),
+            ("new", "--name", " "),
+            ("new", "--name", "a\nb"),
+            ("new", "--models", ""),
+            ("new", "--models", "a,"),
             ("old",),
         ):
-            self.assertEqual(self.run_key(*arguments)[0], 2)
+            status, out, _ = self.run_key(*arguments)
+            self.assertEqual((status, out), (2, ""), arguments)
         self.assertEqual(self.run_key("hash", given="two words")[0], 1)
 
+    @example("a${HOME}$$b")
     @given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1))
     def test_names(self, name: str) -> None:
         """Whatever a key is called, its entry says so."""

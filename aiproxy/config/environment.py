@@ -16,7 +16,6 @@ from attrs import field, frozen
 from dotenv.parser import parse_stream
 
 from aiproxy.config.reading import Configured
-from aiproxy.config.scalars import read_secret
 from aiproxy.config.secret import Secret
 from aiproxy.config.secret_files import SecretFiles
 from aiproxy.config.sources import Sources
@@ -148,12 +147,8 @@ def read_settings(environment: Environment) -> tuple[Settings, list[Problem]]:
             problems.append(environment.problem(name, str(error)))
             return default
 
-    auth_tokens: tuple[Secret, ...] = read(
-        "AUTH_TOKEN", lambda value: _tokens(value, environment.secrets), ()
-    )
-    admin_token: Secret | None = read(
-        "ADMIN_TOKEN", lambda value: read_secret(environment.secrets.resolve(value)), None
-    )
+    auth_tokens: tuple[Secret, ...] = read("AUTH_TOKEN", environment.secrets.read_all, ())
+    admin_token: Secret | None = read("ADMIN_TOKEN", environment.secrets.read, None)
     port = read("PORT", _port, 8080)
     retry: dict[str, Any] = {}
     configured = []
@@ -167,12 +162,6 @@ def read_settings(environment: Environment) -> tuple[Settings, list[Problem]]:
         configured.append(Configured("ADMIN_TOKEN", "ADMIN_TOKEN", *place, admin_token))
     settings = Settings(auth_tokens, admin_token, port, retry, tuple(configured))
     return settings, problems
-
-
-def _tokens(value: str, secrets: SecretFiles) -> tuple[Secret, ...]:
-    # A file may hold several, one a line.
-    words = [word for text in value.split(",") for word in secrets.resolve(text).splitlines()]
-    return tuple(dict.fromkeys(read_secret(word) for word in words if word))
 
 
 def _port(value: str) -> int:

@@ -105,7 +105,7 @@ def load(
         folder_of_file = (base / file).parent
         reading = Reading(file, SecretFiles(sources, folder_of_file))
         written = _read_file(base / file, environment, reading, sources)
-    resolver = Resolver(reading, environment, os.path.abspath(folder_of_file))
+    resolver = Resolver(reading, environment, os.path.abspath(folder_of_file), sources)
     config = resolver.resolve(written or File())
     problems += reading.problems
     if problems:

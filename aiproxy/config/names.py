@@ -97,10 +97,15 @@ def check_keys(
             reading.problem(reading.find(key.place, "name"), message)
         names.add(key.name)
         unread = reading.is_broken("keys[].hash", "keys[].token")
-        if bool(key.hash) == (key.token is not None) and not unread:
+        if key.hash and key.token is not None:
+            place = reading.find(key.place, "token")
+            reading.problem(place, "stands beside `hash`; write one of them")
+        elif not (key.hash or key.token is not None or unread):
             reading.problem(key.place, "needs either `hash` or `token`")
         for digest in key.hash if key.token is None else (key.token.digest,):
-            if digest in digests:
+            if digest in digests and digests[digest] == key.place:
+                reading.problem(reading.find(key.place, "hash"), "has the same hash twice")
+            elif digest in digests:
                 line = digests[digest].line
                 reading.problem(key.place, f"has the same token as the key on line {line}")
             else:

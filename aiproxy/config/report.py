@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -15,12 +16,12 @@ from aiproxy.wire.urls import without_credentials
 __all__ = ["describe"]
 
 
-def describe(config: Config) -> str:
+def describe(config: Config, now: datetime) -> str:
     """Return what ``config`` comes to, for a reader; tokens are fingerprints."""
-    return "\n".join(_lines(config)) + "\n"
+    return "\n".join(_lines(config, now)) + "\n"
 
 
-def _lines(config: Config) -> Iterator[str]:
+def _lines(config: Config, now: datetime) -> Iterator[str]:
     yield f"port: {config.port}"
     yield f"clients: {_clients(config)}"
     yield f"admin: {'ADMIN_TOKEN is set' if config.admin_token else 'off, ADMIN_TOKEN is not set'}"
@@ -37,7 +38,7 @@ def _lines(config: Config) -> Iterator[str]:
     if config.keys:
         yield "keys:"
     for key in config.keys:
-        yield f"  {key.name}: {_key(key)}"
+        yield f"  {key.name}: {_key(key, now)}"
     for name in ("server", "retry", "breaker", "timeouts"):
         yield f"{name}:"
         yield from _section(getattr(config, name))
@@ -93,11 +94,12 @@ def _limits(limits: Limits) -> Iterator[str]:
             yield f"{name} {value}"
 
 
-def _key(key: Key) -> str:
+def _key(key: Key, now: datetime) -> str:
     parts = ["all models" if key.models is None else f"models {', '.join(key.models)}"]
     parts.extend(_limits(key.limits))
     if key.expires is not None:
-        parts.append(f"until {key.expires.isoformat()}")
+        end = key.expires.isoformat()
+        parts.append(f"until {end}" if now < key.expires else f"OFF: expired {end}")
     return ", ".join(parts)
 
 

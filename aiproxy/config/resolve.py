@@ -6,6 +6,7 @@ inheritance filled in, keys found in the environment.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from urllib.parse import quote
 
 import attrs
@@ -37,6 +38,7 @@ from aiproxy.config.schema import (
     Secret,
     Server,
 )
+from aiproxy.config.sources import Sources
 from aiproxy.config.tokens import environment_tokens, written_tokens
 from aiproxy.config.tree import shorten
 from aiproxy.wire.urls import origin
@@ -66,11 +68,13 @@ class Resolver:
     :param reading: where mistakes go.
     :param environment: holds the tokens that are not written.
     :param folder: what file names in the configuration are relative to.
+    :param sources: tells which files there are.
     """
 
     reading: Reading
     environment: Environment
     folder: str
+    sources: Sources
     _file: File = field(init=False, factory=File)
     _providers: dict[str, Provider] = field(init=False, factory=dict)
     _tokenless: set[str] = field(init=False, factory=set)
@@ -158,7 +162,7 @@ class Resolver:
         if name is None:
             return None
         path = os.path.join(self.folder, name)
-        if not os.path.isfile(path):
+        if not self.sources.is_file(Path(path)):
             self.reading.problem(self.reading.find(entry.place, key), "there is no such file")
         return path
 

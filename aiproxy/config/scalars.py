@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from attrs import frozen
 
 from aiproxy.config.reading import Place, Reading, missing_variables, nearest
-from aiproxy.config.secret import Secret
+from aiproxy.config.secret import Secret, read_secret
 from aiproxy.config.tree import ListNode, MapNode, Node, Scalar
 from aiproxy.wire.durations import read_duration, read_size, write_duration, write_size
 from aiproxy.wire.urls import origin, read_url
@@ -209,20 +209,6 @@ def _moment(node: Scalar) -> datetime:
     raise ValueError("must be a date or a time such as 2030-01-31 or 2030-01-31T12:00:00Z")
 
 
-def read_secret(text: str) -> Secret:
-    """
-    Return ``text`` as a secret that can be sent in a header.
-
-    :raises ValueError: where it cannot; the text is not in the message.
-    """
-    text = text.strip()
-    if text.lower().startswith("bearer "):
-        raise ValueError("must be the token alone, without `Bearer`")
-    if not re.fullmatch("[!-~]+", text):
-        raise ValueError("must be one word of ASCII letters, digits and signs")
-    return Secret(text)
-
-
 def _sha256(node: Scalar) -> bytes:
     match = re.fullmatch("sha256:([0-9A-Fa-f]{64})", text_of(node))
     if match is None:
@@ -295,7 +281,7 @@ class SecretKind:
     def read(self, node: Node, place: Place, reading: Reading) -> Secret | None:
         def convert(scalar: Scalar) -> Secret:
             text = text_of(scalar)
-            return read_secret(text if reading.secrets is None else reading.secrets.resolve(text))
+            return read_secret(text) if reading.secrets is None else reading.secrets.read(text)
 
         return ScalarKind(self.name, convert).read(node, place, reading)
 

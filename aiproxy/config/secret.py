@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from typing import NoReturn
 
-__all__ = ["Secret"]
+__all__ = ["Secret", "read_secret"]
 
 _HIDDEN = "<secret>"
 
@@ -76,3 +77,17 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret is not pickled")
+
+
+def read_secret(text: str) -> Secret:
+    """
+    Return ``text`` as a secret that can be sent in a header.
+
+    :raises ValueError: where it cannot; the text is not in the message.
+    """
+    text = text.strip()
+    if text.lower().startswith("bearer "):
+        raise ValueError("must be the token alone, without `Bearer`")
+    if not re.fullmatch("[!-~]+", text):
+        raise ValueError("must be one word of ASCII letters, digits and signs")
+    return Secret(text)

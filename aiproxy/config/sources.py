@@ -46,24 +46,24 @@ class Sources:
         )
 
     def is_file(self, path: Path) -> bool:
-        """Whether there is a file."""
+        """Whether there is a file; there is none in a folder that is closed to us."""
         name = str(path)
-        if self._is_frozen:
-            return self._files.get(name) is not None
-        if path.is_file():
-            return True
-        self._files[name] = None
-        return False
+        if not self._is_frozen:
+            # Empty until it is read.
+            self._files[name] = (self._files.get(name) or b"") if os.path.isfile(path) else None
+        return self._files.get(name) is not None
 
     def take(self, path: Path, most: int) -> bytes:
         """
         Return what is in a file, and a byte more than ``most`` if it is longer.
 
+        It is read once: all that a configuration takes from it is of one moment.
+
         :raises OSError: it cannot be read.
         :raises ValueError: that is no name of a file.
         """
         name = str(path)
-        if not self._is_frozen:
+        if not self._is_frozen and not self._files.get(name):
             with path.open("rb") as stream:
                 self._files[name] = stream.read(most + 1)
         data = self._files.get(name)

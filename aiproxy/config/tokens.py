@@ -6,7 +6,6 @@ from aiproxy.config.entries import ModelEntry, ProviderEntry, Token
 from aiproxy.config.environment import Environment
 from aiproxy.config.known_providers import KnownProvider
 from aiproxy.config.reading import Reading, missing_variables
-from aiproxy.config.scalars import read_secret
 from aiproxy.config.secret import Secret
 
 __all__ = ["environment_tokens", "written_tokens"]
@@ -47,7 +46,7 @@ def environment_tokens(
         if not value:
             continue
         try:
-            return (read_secret(environment.secrets.resolve(value)),)
+            return (environment.secrets.read(value),)
         except ValueError as error:
             reading.include(environment.problem(name, str(error)))
             return ()

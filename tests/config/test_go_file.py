@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from aiproxy.config.report import describe
 from aiproxy.config.schema import Secret
 from tests.config.loading import LoadingTestCase
@@ -178,7 +180,7 @@ class GoFileTests(LoadingTestCase):
 
     def test_no_secret_shown(self) -> None:
         """Neither ``repr`` nor the report shows a token."""
-        for shown in (repr(self.loaded_config), describe(self.loaded_config)):
+        for shown in (repr(self.loaded_config), describe(self.loaded_config, datetime.now(UTC))):
             for secret in (
                 "cf-secret",
                 "google-secret",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import chdir
+from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
@@ -686,7 +687,7 @@ class HostileFileTests(LoadingTestCase):
                 self.assertEqual(problem.file, "c.yaml")
                 self.assertGreaterEqual(problem.line or 0, 1)
         else:
-            self.assertIsInstance(describe(loaded.config), str)
+            self.assertIsInstance(describe(loaded.config, datetime.now(UTC)), str)
 
     @given(st.binary(max_size=300))
     def test_bytes(self, data: bytes) -> None:
@@ -748,7 +749,7 @@ class SecrecyTests(LoadingTestCase):
             repr(model),
             repr(list(loaded.config.providers.values())),
             repr(loaded.config.keys),
-            describe(loaded.config),
+            describe(loaded.config, datetime.now(UTC)),
         ]
         self.assertNotIn("sk-", "".join(shown))
         self.assertEqual([token.reveal() for token in model.tokens], ["sk-11"])

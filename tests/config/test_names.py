@@ -135,7 +135,7 @@ class KeysTests(LoadingTestCase):
             self.refused("name: a", f"name: b, token: t, hash: 'sha256:{self.DIGEST}'"),
             [
                 "c.yaml:6: keys[0]: needs either `hash` or `token`",
-                "c.yaml:7: keys[1]: needs either `hash` or `token`",
+                "c.yaml:7: keys[1].token: stands beside `hash`; write one of them",
             ],
         )
 
@@ -169,6 +169,11 @@ class KeysTests(LoadingTestCase):
                 "c.yaml:7: keys[1].name: a second key has the name `a`",
                 "c.yaml:7: keys[1]: has the same token as the key on line 6",
             ],
+        )
+        digest = f"sha256:{self.DIGEST}"
+        self.assertEqual(
+            self.refused(f"name: a, hash: ['{digest}', '{digest}']"),
+            ["c.yaml:6: keys[0].hash: has the same hash twice"],
         )
 
     def test_models(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from aiproxy.config.load import load
 from aiproxy.config.report import describe
 from aiproxy.config.schema import Secret
 from tests.config.loading import LoadingTestCase
 
-DEMO = "models: [{name: a, provider: demo}]\n"
+NOW = datetime(2029, 12, 31, 23, 59, tzinfo=UTC)
 
 
 class DescribeTests(LoadingTestCase):
@@ -20,7 +22,7 @@ class DescribeTests(LoadingTestCase):
             server: {cors: ["*"], max_event_bytes: 1000, state: /s}
             keys:
               - {name: k, token: t, models: [a], requests_per_minute: 5, expires: 2030-01-01}
-              - {name: l, token: u}
+              - {name: l, token: u, expires: 2029-12-31T23:59:00Z}
             providers:
               groq: {token: x}
               spare: {type: mistral, token: "${NONE}"}
@@ -34,7 +36,7 @@ class DescribeTests(LoadingTestCase):
         ).config
         x = Secret("x").fingerprint
         off = "OFF: the environment variable NONE is not set; provider spare is off"
-        text = describe(config)
+        text = describe(config, NOW)
         self.assertTrue(text.endswith("\n"))
         self.assertEqual(
             text.splitlines()[:16],
@@ -53,7 +55,7 @@ class DescribeTests(LoadingTestCase):
                 "  g: priority of a, b",
                 "keys:",
                 "  k: models a, requests_per_minute 5, until 2030-01-01T00:00:00+00:00",
-                "  l: all models",
+                "  l: all models, OFF: expired 2029-12-31T23:59:00+00:00",
                 "server:",
                 "  max_request_bytes: 32MiB",
             ],
@@ -72,7 +74,7 @@ class DescribeTests(LoadingTestCase):
 
     def test_first_run(self) -> None:
         """Nothing configured."""
-        text = describe(load(env={}, folder=self.folder).config)
+        text = describe(load(env={}, folder=self.folder).config, NOW)
         self.assertIn("clients: no AUTH_TOKEN and no keys: for this machine only\n", text)
         self.assertIn("admin: off, ADMIN_TOKEN is not set\n", text)
         self.assertIn("  demo/echo: echo of demo, no token, priority 1\n", text)

@@ -50,6 +50,20 @@ class SecretFileTests(LoadingTestCase):
         self.assertEqual(config.admin_token.reveal(), "sk-admin")
         self.assertEqual(config.providers["openai"].tokens[0].reveal(), "sk-openai")
 
+    def test_several(self) -> None:
+        """A file of AUTH_TOKEN has them in lines, or as in the variable; blank ones don't count."""
+        for text in (
+            "sk-a\nsk-b",
+            "\ufeffsk-a\r\n \t\r\n\r\nsk-b\r\n",
+            "sk-a, sk-b,\n",
+            "sk-a\nsk-b\nsk-a",
+        ):
+            self.write(text, "clients")
+            tokens = self.config(
+                "models: [{name: a, provider: demo}]", {"AUTH_TOKEN": "file:clients"}
+            )
+            self.assertEqual([one.reveal() for one in tokens.auth_tokens], ["sk-a", "sk-b"])
+
     def test_keys(self) -> None:
         """A client's token may stand in a file, too."""
         self.write("sk-client", "key")
@@ -59,20 +73,42 @@ class SecretFileTests(LoadingTestCase):
 
     def test_no_good(self) -> None:
         """What is missing, empty, too long or no text is a mistake with its line, never shown."""
-        self.write("", "empty")
+        self.write(" \n", "empty")
+        self.write("a\0b", "nul")
+        self.write("sk-a\nsk-b", "lines")
         self.write(b"sk-\xff", "binary")
         self.write("sk-x two", "words")
         self.write("x" * 70_000, "long")
         for name, why in (
             ("none", "cannot be read: No such file"),
+            (".", "cannot be read: Is a directory"),
             ("empty", "is empty"),
             ("binary", "is not text"),
-            ("long", "too long"),
-            ("words", "one word"),
+            ("nul", "must be one word"),
+            ("long", "is too long"),
+            ("words", "must be one word"),
+            ("lines", "must be one word"),
         ):
             [problem] = self.problems(MODELS.format(token=f"file:{name}"))
-            self.assertIn("c.yaml:1: providers.up.token: ", problem)
-            self.assertIn(why, problem)
+            self.assertIn(f"c.yaml:1: providers.up.token: the file {name} {why}", problem)
             self.assertNotIn("sk-", problem)
-        with self.assertRaisesRegex(Exception, "AUTH_TOKEN: the file none"):
-            self.load("models: []", {"AUTH_TOKEN": "file:none"})
+        [problem] = self.problems(MODELS.format(token="file:"))
+        self.assertIn("providers.up.token: needs the name of a file", problem)
+
+    def test_environment_no_good(self) -> None:
+        """Nor is it in the environment: nobody is let in, nothing is switched off in silence."""
+        self.write(" ,\n", "empty")
+        models = "models: [{name: 'openai/*', provider: openai}]"
+        for variable in ("AUTH_TOKEN", "ADMIN_TOKEN", "OPENAI_API_KEY"):
+            given = {"OPENAI_API_KEY": "sk-x", variable: "file:none"}
+            self.assertEqual(
+                self.problems(models, given),
+                [
+                    f"environment: {variable}: the file none cannot be read:"
+                    " No such file or directory"
+                ],
+            )
+        self.assertEqual(
+            self.problems(models, {"OPENAI_API_KEY": "sk-x", "AUTH_TOKEN": "sk-a,file:empty"}),
+            ["environment: AUTH_TOKEN: the file empty is empty"],
+        )

@@ -35,6 +35,21 @@ class SourcesTests(SynchronousTestCase):
         with self.assertRaises(FileNotFoundError):
             again.take(missing, 100)
 
+    def test_once(self) -> None:
+        """What is asked for twice is the same twice; what was missing may have come."""
+        path = self.folder / "a"
+        sources = Sources()
+        self.assertFalse(sources.is_file(path))
+        for text in (b"one", b"two"):
+            path.write_bytes(text)
+            self.assertTrue(sources.is_file(path))
+            self.assertEqual(sources.take(path, 100), b"one")
+
+    def test_impossible(self) -> None:
+        """What cannot be looked at is not there."""
+        for name in ("x" * 5000, "a\0b"):
+            self.assertFalse(Sources().is_file(self.folder / name))
+
     def test_bound(self) -> None:
         """Of what is too long there is a byte more, so that it is known."""
         path = self.folder / "a"
@@ -48,9 +63,17 @@ class LoadedTests(LoadingTestCase):
     def test_again(self) -> None:
         """It is the same, though its files are broken or gone by then."""
         self.write("AUTH_TOKEN=sk-client\n", ".env")
-        loaded = self.load("models: [{name: demo/echo, provider: demo}]\n")
+        self.write("sk-upstream", "key")
+        self.write("", "ca.pem")
+        loaded = self.load(
+            """
+            providers: {openai: {token: "file:key", ca_bundle: ca.pem}}
+            models: [{name: openai/one, provider: openai}]
+            """
+        )
         written = loaded.sources.write()
-        (self.folder / ".env").unlink()
+        for name in (".env", "key", "ca.pem"):
+            (self.folder / name).unlink()
         self.write("models: 7\n")
         again = load("c.yaml", env={}, folder=self.folder, sources=Sources.read(written))
         self.assertEqual(again, loaded)
