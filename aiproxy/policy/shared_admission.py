@@ -20,7 +20,7 @@ class SharedAdmission(Admission):
     """
     See the module, and :class:`~aiproxy.policy.limits.Admission`.
 
-    Each operation holds the slot's lock.  A slot that others have given away
+    What takes or looks at counts holds the slot's lock.  A slot that others have given away
     while nothing was counted in it is claimed anew.  What the upstream has told,
     and turns that were given up, stay this process's own.
     """
@@ -35,8 +35,13 @@ class SharedAdmission(Admission):
         self.pace = _SharedPace(self._counts, slot)
 
     def admit(self, now: float, wall: float, tokens: int = 0) -> Lease | Held:
-        with self._counts.lock(self._ours()):
-            return super().admit(now, wall, tokens)
+        # With every request: a context manager would cost as much as the lock.
+        slot = self._ours()
+        self._counts.hold(slot)
+        try:
+            return Admission.admit(self, now, wall, tokens)
+        finally:
+            self._counts.let_go(slot)
 
     def find_hold(self, now: float, wall: float, tokens: int = 0) -> Held | None:
         with self._counts.lock(self._ours()):
@@ -85,8 +90,8 @@ class SharedAdmission(Admission):
         self._slot.in_flight[self._counts.place] += 1
 
     def _leave(self) -> None:
-        with self._counts.lock(self._slot):
-            self._slot.in_flight[self._counts.place] -= 1
+        # Nobody else writes there, so it needs no lock.
+        self._slot.in_flight[self._counts.place] -= 1
 
     def _undo(self, requests: list[tuple[SlidingWindow, int]]) -> None:
         with self._counts.lock(self._slot):

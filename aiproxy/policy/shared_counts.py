@@ -171,14 +171,22 @@ class SharedCounts:
                 slot.memory[:_HASH_BYTES] = digest
             return slot
 
+    def hold(self, slot: Slot) -> None:
+        """Keep all others out of a slot, until :meth:`let_go`.  Not while it is held."""
+        fcntl.lockf(self.fd, fcntl.LOCK_EX, _SLOT_BYTES, slot.offset)
+
+    def let_go(self, slot: Slot) -> None:
+        """Let others in again."""
+        fcntl.lockf(self.fd, fcntl.LOCK_UN, _SLOT_BYTES, slot.offset)
+
     @contextmanager
     def lock(self, slot: Slot) -> Iterator[None]:
-        """Keep all others out of a slot.  Not within another lock of the same."""
-        fcntl.lockf(self.fd, fcntl.LOCK_EX, _SLOT_BYTES, slot.offset)
+        """Hold a slot for a block."""
+        self.hold(slot)
         try:
             yield
         finally:
-            fcntl.lockf(self.fd, fcntl.LOCK_UN, _SLOT_BYTES, slot.offset)
+            self.let_go(slot)
 
     def known_keys(self) -> list[Key]:
         """Return the keys that have a slot, but for those whose text is too long."""
