@@ -257,12 +257,9 @@ class HandOverTests(WorkersTestCase):
     def find_successor(self, server: Server) -> int:
         """Return the process that follows."""
         [pid] = [
-            int(one)
-            for one in os.listdir("/proc")
-            if one.isdigit()
-            and int(one) != server.pid
-            and _reads(one, "environ").find(b"AIPROXY_HANDED") >= 0
-            and _reads(one, "cmdline").find(b"workers.worker") < 0
+            one
+            for one in children(server.pid)
+            if b"workers.worker" not in _reads(str(one), "cmdline")
         ]
         return pid
 
