@@ -54,6 +54,8 @@ TWISTED = {"twisted", "treq", "klein"}
 REACTOR = "twisted.internet.reactor"
 INTERFACES = "aiproxy.interfaces"
 TAP = "aiproxy.tap"
+#: Who may import OpenTelemetry, which need not be installed.
+TELEMETRY = "aiproxy.telemetry."
 
 
 @frozen
@@ -173,6 +175,8 @@ def check_floors(root: Path) -> list[str]:
             top = imported.target.partition(".")[0]
             if top in TWISTED and floor < TWISTED_FLOOR:
                 problems.append(f"{place} floor {floor} imports {top}")
+            if top == "opentelemetry" and not module.startswith(TELEMETRY):
+                problems.append(f"{place} imports {top}")
             target = resolve(imported.target, sources)
             if target is None:
                 continue
@@ -357,6 +361,17 @@ class CheckFloorsTests(SynchronousTestCase):
             problems = self.check({"service.py": source})
             self.assertEqual(len(problems), 1, source)
             self.assertIn("imports the reactor at module level", problems[0])
+
+    def test_opentelemetry(self) -> None:
+        """What need not be installed is imported in one package only."""
+        problems = self.check(
+            {
+                "telemetry/__init__.py": "",
+                "telemetry/spans.py": "from opentelemetry import trace\n",
+                "gateway/tracing.py": "def f():\n    from opentelemetry import trace\n",
+            }
+        )
+        self.assertEqual(problems, ["aiproxy/gateway/tracing.py:2: imports opentelemetry"])
 
     def test_unknown_module(self) -> None:
         """A new module or package must be given its floor."""

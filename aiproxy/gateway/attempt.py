@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from attrs import define, evolve, field
@@ -19,6 +21,7 @@ from aiproxy.gateway.continuation import Continuation, Target
 from aiproxy.gateway.passing import PassedRelay
 from aiproxy.gateway.phases import Phases
 from aiproxy.gateway.takeover import Takeover
+from aiproxy.gateway.tracing import AttemptTrace, CallTrace, TracedTranscoder
 from aiproxy.gateway.transcode import FoldingTranscoder, StreamTranscoder
 from aiproxy.gateway.turn import CandidateTurn
 from aiproxy.gateway.usage import CallRecord
@@ -38,6 +41,7 @@ class Asked:
 
     :param id: the caller's request's id.
     :param operation: of :mod:`aiproxy.dialects.operations`.
+    :param trace: who watches the call; mostly nobody does.
     """
 
     id: str
@@ -45,6 +49,7 @@ class Asked:
     request: ChatRequest
     max_response_bytes: int
     max_event_bytes: int
+    trace: CallTrace | None = None
 
 
 @define
@@ -68,6 +73,7 @@ class Attempt:
     :param record: of the call.
     :ivar relay: of a stream whose first content is there.
     :ivar reply: the upstream's, once its headers are there.
+    :ivar trace: who watches it, once it is asked.
     :ivar usage: as far as the upstream has told.
     """
 
@@ -81,6 +87,7 @@ class Attempt:
     pipe: Pipe | None = None
     continuation: Continuation | None = None
     reply: IReply | None = None
+    trace: AttemptTrace | None = None
     relay: StreamRelay = field(init=False)
     _reader: StreamReader | None = None
     _usage: Usage | None = None
@@ -110,6 +117,8 @@ class Attempt:
         finally:
             self.phases.stop()
         self._usage = answer.get("usage")
+        if self.trace is not None:
+            self.trace.read(answer)
         self.turn.answered(streamed=False)
         return answer
 
@@ -173,7 +182,10 @@ class Attempt:
         if pipe.takeover is not None:
             pipe.takeover.begin(target_of(self.candidate), self.continuation)
         timeouts = self.candidate.model.timeouts
-        transcoder = StreamTranscoder(
+        make: Callable[..., StreamTranscoder] = StreamTranscoder
+        if self.trace is not None:
+            make = partial(TracedTranscoder, self.trace)
+        transcoder = make(
             reader, pipe.writer, timeouts, reasoning=reasoning, takeover=pipe.takeover
         )
         if isinstance(reader, RawStreamReader):
@@ -213,8 +225,9 @@ class Attempt:
             sent=self.phases.sent,
             operation=self.asked.operation,
         )
-        if self.record.trace is not None:
-            call = evolve(call, headers=self.record.trace.ask(self.candidate))
+        if self.asked.trace is not None:
+            self.trace = self.asked.trace.ask(self.candidate)
+            call = evolve(call, headers=self.trace.headers)
         starting: Deferred[Any] = self.provider.start(call)
         self.record.asked(self.clock.seconds())
         reply: IReply = await self.phases.wait(starting)

@@ -22,7 +22,7 @@ from aiproxy.gateway.patience import Unsettled, settled_within
 from aiproxy.gateway.plan import Plan
 from aiproxy.gateway.running import RunningCalls
 from aiproxy.gateway.shared import Shared
-from aiproxy.gateway.tracing import Tracer
+from aiproxy.gateway.tracing import CallTrace, PassedOn, Tracer
 from aiproxy.gateway.usage import CallRecord, UsageLedger
 from aiproxy.policy.estimate import estimate_tokens
 from aiproxy.policy.limit_book import LimitBook
@@ -87,8 +87,11 @@ class Dispatcher:
         now = self.shared.clock.seconds()
         record = CallRecord(call.id, call.principal.name, now, client=call.client, route=call.route)
         plan, operation = self._plan, call.face.operation
+        trace: CallTrace | None = None
         if self.tracer is not None:
-            record.trace = self.tracer.begin(record, operation, call.belongs_to or {})
+            trace = self.tracer.begin(record, operation, call.belongs_to or {})
+        elif call.belongs_to is not None:
+            trace = PassedOn(call.belongs_to)
         try:
             request = call.face.read_request(call.body)
             record.stream = request.get("stream") is True
@@ -97,11 +100,11 @@ class Dispatcher:
             if operation != CHAT:
                 found = keep_able(plan, found, operation)
             record.model = configured_name(plan.config, request["model"])
-            exchange = Exchange(self.shared, plan.config, call, request, found, record)
+            exchange = Exchange(self.shared, plan.config, call, request, found, record, trace)
             self.running.begin(exchange.watch)
             self.metrics.open_streams += record.stream
         except AIProxyError as error:
-            self._finish(record, error)
+            self._finish(record, error, trace)
             raise
         ended = self._settled(exchange)
         try:
@@ -152,15 +155,16 @@ class Dispatcher:
             exchange.leave(whole=error is None)
             self.running.end(exchange.watch)
             self.metrics.open_streams -= exchange.record.stream
-            self._finish(exchange.record, error)
+            self._finish(exchange.record, error, exchange.trace)
 
         return settled
 
-    def _finish(self, record: CallRecord, error: BaseException | None) -> None:
+    def _finish(
+        self, record: CallRecord, error: BaseException | None, trace: CallTrace | None
+    ) -> None:
         record.end(self.shared.clock.seconds(), error)
-        if record.trace is not None:
-            record.trace.end(record)
-            record.trace = None
+        if trace is not None:
+            trace.end(record)
         self.finished(record)
 
     def refused(self, id: str, address: str, error: AIProxyError) -> None:

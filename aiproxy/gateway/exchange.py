@@ -26,6 +26,7 @@ from aiproxy.gateway.notes import Notes
 from aiproxy.gateway.passing import passed_headers
 from aiproxy.gateway.shared import Shared
 from aiproxy.gateway.takeover import GiveUp, Takeover
+from aiproxy.gateway.tracing import CallTrace
 from aiproxy.gateway.usage import CallRecord
 from aiproxy.gateway.watch import Watch
 from aiproxy.policy.access import Principal
@@ -53,7 +54,7 @@ class ClientCall:
     :param timeout: seconds that the caller is ready to wait, if it says so.
     :param client: the caller's address.
     :param route: the path that it has come to, as it is declared.
-    :param belongs_to: headers that say what it belongs to, for a tracer.
+    :param belongs_to: the headers of its trace context, if there is one.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Exchange:
     :param found: who may be asked, best first.
     :ivar record: what it comes to.
     :ivar watch: bounds all of it.
+    :ivar trace: who watches it, if anybody does.
     """
 
     __slots__ = (
@@ -90,6 +92,7 @@ class Exchange:
         "entrance",
         "failover",
         "record",
+        "trace",
         "watch",
     )
 
@@ -101,9 +104,11 @@ class Exchange:
         request: ChatRequest,
         found: Sequence[Found],
         record: CallRecord,
+        trace: CallTrace | None = None,
     ) -> None:
         total = found[0][0].model.timeouts.total
         self.record = record
+        self.trace = trace
         self.watch = Watch(shared.clock, min(total, call.timeout or total))
         self.clock = shared.clock
         self._shared = shared
@@ -130,6 +135,7 @@ class Exchange:
             request,
             server.max_response_bytes,
             server.max_event_bytes,
+            trace,
         )
         self.entrance = Entrance(
             shared,

@@ -196,6 +196,8 @@ class Failover:
         candidate = attempt.candidate
         outcome = "cut" if attempt.said else "failed"
         self._record.account(candidate.name, candidate.model.provider, outcome, attempt.usage)
+        if attempt.trace is not None:
+            attempt.trace.end(self._record.spent[-1], error)
         opened = attempt.fail(error)
         self._tell(candidate, error)
         if opened:
@@ -213,6 +215,8 @@ class Failover:
             self._record.heard(self._shared.clock.seconds())
             candidate = attempt.candidate
             self._record.account(candidate.name, candidate.model.provider, outcome, attempt.usage)
+            if attempt.trace is not None:
+                attempt.trace.end(self._record.spent[-1], None)
             attempt.leave()
 
     def close(self, *, whole: bool) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final
 
 from attrs import Factory, define, frozen
 from twisted.internet.defer import CancelledError
 
 from aiproxy.dialects.shapes import Usage
 from aiproxy.errors import AIProxyError
-from aiproxy.policy.routing import Candidate
 from aiproxy.transport.relay import ClientStalled
 
-__all__ = ["CallRecord", "Spent", "Tokens", "Trace", "UsageLedger", "read_cost", "read_tokens"]
+__all__ = ["CallRecord", "Spent", "Tokens", "UsageLedger", "read_cost", "read_tokens"]
 
 _MICRO: Final = 1e6
 
@@ -54,23 +52,6 @@ class Spent:
     cost: float | None = None
 
 
-class Trace(Protocol):
-    """Watches one call."""
-
-    def ask(self, candidate: Candidate) -> Mapping[str, str]:
-        """
-        A candidate is asked now.
-
-        :return: headers for it, which say what its own work belongs to (W3C Trace Context).
-        """
-
-    def over(self, spent: Spent) -> None:
-        """An attempt is over."""
-
-    def end(self, record: CallRecord) -> None:
-        """The call is over."""
-
-
 @define
 class CallRecord:
     """
@@ -95,7 +76,6 @@ class CallRecord:
     :param error_type: the error's type, one of a few words.
     :param failed_provider: the configured name of the provider that the error came from.
     :param waited: seconds in which only upstreams were waited for.
-    :param trace: who watches the call; mostly nobody does.
     """
 
     id: str
@@ -119,7 +99,6 @@ class CallRecord:
     error_type: str | None = None
     failed_provider: str | None = None
     waited: float = 0.0
-    trace: Trace | None = None
     #: How many upstreams are waited for, and since when.
     _asked: int = 0
     _since: float = 0.0
@@ -181,10 +160,7 @@ class CallRecord:
 
     def account(self, model: str, provider: str, outcome: str, usage: Usage | None) -> None:
         """Note that an attempt is over."""
-        spent = Spent(model, provider, outcome, read_tokens(usage), read_cost(usage))
-        self.spent.append(spent)
-        if self.trace is not None:
-            self.trace.over(spent)
+        self.spent.append(Spent(model, provider, outcome, read_tokens(usage), read_cost(usage)))
 
     def answered(self, usage: Usage | None) -> None:
         """Note what the caller is told: what the last attempt has used, if that is known."""

@@ -7,9 +7,7 @@ All settings are OpenTelemetry's own environment variables, such as
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
@@ -17,52 +15,51 @@ from twisted.logger import Logger
 if TYPE_CHECKING:
     from aiproxy.telemetry.spans import CallTracer
 
-__all__ = ["make_tracer"]
+__all__ = ["find_signals", "make_tracer"]
 
-_ENDPOINTS: Final = (
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-)
+_SIGNALS: Final = ("TRACES", "METRICS")
 
 _log = Logger()
+
+
+def find_signals(environment: Mapping[str, str]) -> frozenset[str]:
+    """Return what is wanted of ``TRACES`` and ``METRICS``: what has an endpoint."""
+
+    def read(name: str) -> str:
+        return environment.get(name, "").strip()
+
+    if read("OTEL_SDK_DISABLED").lower() == "true":
+        return frozenset()
+    return frozenset(
+        signal
+        for signal in _SIGNALS
+        if read("OTEL_EXPORTER_OTLP_ENDPOINT") or read(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+        if read(f"OTEL_{signal}_EXPORTER").lower() != "none"
+    )
 
 
 def make_tracer(environment: Mapping[str, str], version: str) -> CallTracer | None:
     """
     Make the tracer that the environment asks for; its threads start at once.
 
-    :return: ``None``: no endpoint is named, or what it needs is not installed,
-        which is logged.
+    :param environment: the process's, for OpenTelemetry itself reads no other.
+    :return: ``None``: nothing is wanted, or it cannot be had, which is logged.
     """
-    if not any(environment.get(name) for name in _ENDPOINTS):
+    signals = find_signals(environment)
+    if not signals:
         return None
-    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return None
-    if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
+    try:
+        from aiproxy.telemetry.collector import connect
+    except ImportError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
         _log.warn(
             "an OpenTelemetry endpoint is set, but OpenTelemetry is not installed:"
             " pip install 'aiproxy[otel]'"
         )
         return None
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-    from aiproxy.telemetry.spans import CallTracer
-
-    # What the environment names wins over ours.
-    named = {"service.name": environment.get("OTEL_SERVICE_NAME") or "aiproxy"}
-    resource = Resource.create(
-        {**named, "service.version": version, "service.instance.id": str(uuid.uuid4())}
-    )
-    traces = TracerProvider(resource=resource, shutdown_on_exit=False)
-    traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    meters = MeterProvider(
-        [PeriodicExportingMetricReader(OTLPMetricExporter())], resource, shutdown_on_exit=False
-    )
-    return CallTracer(traces, meters, version)
+    try:
+        return connect(environment, signals, version)
+    except ValueError as error:
+        _log.error("OpenTelemetry stays off: {reason}", reason=str(error))
+        return None

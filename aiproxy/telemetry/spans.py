@@ -8,11 +8,10 @@ names, counts and times; never a prompt, an answer or a key.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Thread
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
@@ -20,72 +19,83 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from aiproxy.gateway.usage import CallRecord, Spent, Trace
+from aiproxy.errors import AIProxyError
+from aiproxy.gateway.tracing import AttemptTrace, CallTrace
+from aiproxy.gateway.usage import CallRecord, Spent
 from aiproxy.policy.routing import Candidate
+from aiproxy.telemetry.conventions import SECONDS, TOKENS, describe, name_operation
 
 __all__ = ["CallTracer"]
 
-#: What the conventions call a type of provider; others are called as here.
-_PROVIDERS: Final = {
-    "azure": "azure.ai.openai",
-    "google": "gcp.gemini",
-    "mistral": "mistral_ai",
-    "xai": "x_ai",
-}
-#: The conventions' buckets: seconds, and tokens.
-_SECONDS: Final = tuple(0.01 * 2**power for power in range(14))
-_TOKENS: Final = tuple(4**power for power in range(14))
-
 #: Seconds that the last batch has, when the process ends: its collector may be down.
 _CLOSE_SECONDS: Final = 5.0
+#: An upstream's own words are no longer than this.
+_MOST_CHARACTERS: Final = 128
+#: What follows an attempt with this outcome.
+_FOLLOWS: Final = {"failed": "aiproxy.failover", "cut": "aiproxy.takeover"}
 
 _context = TraceContextTextMapPropagator()
 
 
 class CallTracer:
     """
-    Makes a trace of each call.
+    Makes a trace of each call; see :class:`aiproxy.gateway.tracing.Tracer`.
 
     :param traces: where spans go.
     :param meters: where metrics go.
+    :param seconds: the time, for metrics.
+    :param closed: called when it has ended.
     """
 
-    def __init__(self, traces: TracerProvider, meters: MeterProvider, version: str) -> None:
+    def __init__(
+        self,
+        traces: TracerProvider,
+        meters: MeterProvider,
+        version: str,
+        *,
+        seconds: Callable[[], float] = time.monotonic,
+        closed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._traces = traces
         self._meters = meters
+        self._closed = closed
+        self.seconds = seconds
         self.tracer = traces.get_tracer("aiproxy", version)
         meter = meters.get_meter("aiproxy", version)
-        self.duration = meter.create_histogram(
-            "gen_ai.client.operation.duration",
-            "s",
-            "Time of a request to a provider.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+
+        def histogram(name: str, unit: str, what: str, bounds: tuple[float, ...]) -> Any:
+            return meter.create_histogram(
+                name, unit, what, explicit_bucket_boundaries_advisory=bounds
+            )
+
+        self.duration = histogram(
+            "gen_ai.client.operation.duration", "s", "Time of a request to a provider.", SECONDS
         )
-        self.usage = meter.create_histogram(
-            "gen_ai.client.token.usage",
-            "{token}",
-            "Tokens that a provider has counted.",
-            explicit_bucket_boundaries_advisory=_TOKENS,
+        self.usage = histogram(
+            "gen_ai.client.token.usage", "{token}", "Tokens that a provider has counted.", TOKENS
         )
-        self.first_token = meter.create_histogram(
+        self.first_token = histogram(
             "gen_ai.server.time_to_first_token",
             "s",
             "Time of a caller's stream to its first content.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+            SECONDS,
         )
 
-    def begin(self, record: CallRecord, operation: str, headers: Mapping[str, str]) -> Trace:
+    def begin(self, record: CallRecord, operation: str, headers: Mapping[str, str]) -> CallTrace:
         """See :class:`aiproxy.gateway.tracing.Tracer`."""
-        parent = _context.extract(headers)
+        operation = name_operation(operation)
         attributes = {
             "gen_ai.operation.name": operation,
             "http.request.method": "POST",
-            "http.route": record.route or "",
             "aiproxy.request.id": record.id,
-            "aiproxy.key": record.key or "",
         }
+        if record.route is not None:
+            attributes["http.route"] = record.route
+        if record.key is not None:
+            attributes["aiproxy.key"] = record.key
+        parent = _context.extract(headers)
         span = self.tracer.start_span(operation, parent, SpanKind.SERVER, attributes)
-        return _CallTrace(self, span, operation)
+        return _CallSpan(self, span, operation)
 
     def close(self) -> None:
         """Send what there is, for a few seconds at most, and end."""
@@ -98,6 +108,7 @@ class CallTracer:
         end = time.monotonic() + _CLOSE_SECONDS
         for thread in closing:
             thread.join(max(0.0, end - time.monotonic()))
+        self._closed()
 
 
 def _shut_down(provider: TracerProvider | MeterProvider) -> None:
@@ -105,103 +116,109 @@ def _shut_down(provider: TracerProvider | MeterProvider) -> None:
         provider.shutdown()
 
 
-class _Asking:
-    """An attempt that goes on."""
-
-    def __init__(self, candidate: Candidate, span: Span, attributes: dict[str, Any]) -> None:
-        self.name = candidate.name
-        self.span = span
-        self.attributes = attributes
-        self.began = time.monotonic()
-
-
-class _CallTrace:
-    """See :class:`aiproxy.gateway.usage.Trace`."""
+class _CallSpan:
+    """See :class:`aiproxy.gateway.tracing.CallTrace`."""
 
     def __init__(self, tracer: CallTracer, span: Span, operation: str) -> None:
-        self._tracer = tracer
-        self._span = span
-        self._operation = operation
-        self._context = trace.set_span_in_context(span)
-        self._asking: list[_Asking] = []
+        self.tracer = tracer
+        self.span = span
+        self.operation = operation
+        #: The last attempt that brought nothing, or not all, and what follows it.
+        self.lost: tuple[str, str] | None = None
+        #: What metrics say of the models that were asked, by their configured names.
+        self._asked: dict[str | None, Mapping[str, Any]] = {}
 
-    def ask(self, candidate: Candidate) -> Mapping[str, str]:
-        model = candidate.model
-        kind = model.provider_type
-        # In metrics a wildcard stands for the models that callers think up.
-        attributes: dict[str, Any] = {
-            "gen_ai.operation.name": self._operation,
-            "gen_ai.provider.name": _PROVIDERS.get(kind, kind),
-            "gen_ai.request.model": model.upstream_model,
+    def ask(self, candidate: Candidate) -> AttemptTrace:
+        if self.lost is not None:
+            lost, event = self.lost
+            self.span.add_event(event, {"aiproxy.from": lost, "aiproxy.to": candidate.name})
+            self.lost = None
+        attributes = describe(candidate, self.operation)
+        self._asked[candidate.model.name] = attributes
+        return _AttemptSpan(self, candidate, attributes)
+
+    def end(self, record: CallRecord) -> None:
+        span, told = self.span, record.tokens
+        named = {
+            "gen_ai.request.model": record.model,
+            "gen_ai.response.model": record.served_by,
+            "gen_ai.usage.input_tokens": told.prompt or None,
+            "gen_ai.usage.output_tokens": told.completion or None,
+            "http.response.status_code": record.status,
+            "error.type": record.error_type,
+            "aiproxy.attempts": record.attempts,
+            "aiproxy.takeovers": record.takeovers or None,
         }
-        where = urlsplit(model.url or model.base_url or "")
-        if where.hostname:
-            attributes["server.address"] = where.hostname
-        upstream_model = candidate.upstream_model
-        span = self._tracer.tracer.start_span(
-            f"{self._operation} {upstream_model}",
-            self._context,
+        span.set_attributes({name: value for name, value in named.items() if value is not None})
+        if record.model is not None:
+            span.update_name(f"{self.operation} {record.model}")
+        # What is the caller's own doing is no error of the server's.
+        ours = record.error_type != "client_left" and not 400 <= (record.status or 500) < 500
+        if record.error_type is not None and ours:
+            span.set_status(Status(StatusCode.ERROR))
+        if record.first_token is not None:
+            attributes = self._asked.get(record.served_by, {})
+            self.tracer.first_token.record(record.first_token - record.started, attributes)
+        span.end()
+
+
+class _AttemptSpan:
+    """See :class:`aiproxy.gateway.tracing.AttemptTrace`."""
+
+    def __init__(
+        self, call: _CallSpan, candidate: Candidate, attributes: Mapping[str, Any]
+    ) -> None:
+        self._call = call
+        self._name = candidate.name
+        self._attributes = attributes
+        self._began = call.tracer.seconds()
+        self._model: str | None = None
+        self._reasons: dict[int, str] = {}
+        self._span = call.tracer.tracer.start_span(
+            f"{call.operation} {candidate.upstream_model}",
+            trace.set_span_in_context(call.span),
             SpanKind.CLIENT,
             {
                 **attributes,
-                "gen_ai.request.model": upstream_model,
+                "gen_ai.request.model": candidate.upstream_model,
                 "aiproxy.model": candidate.name,
-                "aiproxy.provider": model.provider,
+                "aiproxy.provider": candidate.model.provider,
             },
         )
-        self._asking.append(_Asking(candidate, span, attributes))
         headers: dict[str, str] = {}
-        _context.inject(headers, trace.set_span_in_context(span))
-        return headers
+        _context.inject(headers, trace.set_span_in_context(self._span))
+        self.headers: Mapping[str, str] = headers
 
-    def over(self, spent: Spent) -> None:
-        asking = next((one for one in self._asking if one.name == spent.model), None)
-        if asking is None:
-            return
-        self._asking.remove(asking)
-        self._end(asking, spent.outcome, spent)
+    def read(self, said: Mapping[str, Any]) -> None:
+        model = said.get("model")
+        if self._model is None and isinstance(model, str) and model:
+            self._model = model[:_MOST_CHARACTERS]
+        for place, choice in enumerate(said.get("choices") or ()):
+            reason = choice.get("finish_reason")
+            if isinstance(reason, str):
+                self._reasons[choice.get("index", place)] = reason[:_MOST_CHARACTERS]
 
-    def end(self, record: CallRecord) -> None:
-        for asking in self._asking:
-            self._end(asking, "left", None)
-        self._asking.clear()
-        span = self._span
-        if record.model is not None:
-            span.update_name(f"{self._operation} {record.model}")
-            span.set_attribute("gen_ai.request.model", record.model)
-        if record.served_by is not None:
-            span.set_attribute("gen_ai.response.model", record.served_by)
-        if record.status is not None:
-            span.set_attribute("http.response.status_code", record.status)
-        span.set_attribute("gen_ai.usage.input_tokens", record.tokens.prompt)
-        span.set_attribute("gen_ai.usage.output_tokens", record.tokens.completion)
-        span.set_attribute("aiproxy.attempts", record.attempts)
-        if record.takeovers:
-            span.set_attribute("aiproxy.takeovers", record.takeovers)
-        if record.error_type is not None:
-            span.set_attribute("error.type", record.error_type)
-            # What is the caller's own doing is no error of the server's.
-            if record.error_type != "client_left" and not 400 <= (record.status or 500) < 500:
-                span.set_status(Status(StatusCode.ERROR))
-        if record.first_token is not None:
-            attributes = {"gen_ai.request.model": record.model or ""}
-            self._tracer.first_token.record(record.first_token - record.started, attributes)
-        span.end()
-
-    def _end(self, asking: _Asking, outcome: str, spent: Spent | None) -> None:
-        span, attributes = asking.span, asking.attributes
-        span.set_attribute("aiproxy.outcome", outcome)
-        if outcome in ("failed", "cut"):
-            attributes = {**attributes, "error.type": outcome}
-            span.set_attribute("error.type", outcome)
+    def end(self, spent: Spent, error: AIProxyError | None) -> None:
+        span, tracer = self._span, self._call.tracer
+        attributes = dict(self._attributes)
+        span.set_attribute("aiproxy.outcome", spent.outcome)
+        if self._model is not None:
+            span.set_attribute("gen_ai.response.model", self._model)
+        if self._reasons:
+            reasons = [self._reasons[index] for index in sorted(self._reasons)]
+            span.set_attribute("gen_ai.response.finish_reasons", reasons)
+        if error is not None:
+            attributes["error.type"] = type(error).__name__
+            span.set_attribute("error.type", attributes["error.type"])
             span.set_status(Status(StatusCode.ERROR))
-        if spent is not None:
-            for kind, count in (
-                ("input", spent.tokens.prompt),
-                ("output", spent.tokens.completion),
-            ):
-                if count:
-                    span.set_attribute(f"gen_ai.usage.{kind}_tokens", count)
-                    self._tracer.usage.record(count, {**attributes, "gen_ai.token.type": kind})
-        self._tracer.duration.record(time.monotonic() - asking.began, attributes)
+            status = getattr(error, "upstream_status", None)
+            if status is not None:
+                span.set_attribute("http.response.status_code", status)
+            self._call.lost = (self._name, _FOLLOWS.get(spent.outcome, _FOLLOWS["failed"]))
+        tokens = spent.tokens
+        for kind, count in (("input", tokens.prompt), ("output", tokens.completion)):
+            if count:
+                span.set_attribute(f"gen_ai.usage.{kind}_tokens", count)
+                tracer.usage.record(count, {**self._attributes, "gen_ai.token.type": kind})
+        tracer.duration.record(tracer.seconds() - self._began, attributes)
         span.end()

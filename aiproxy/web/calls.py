@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 from urllib.parse import quote
 
 from attrs import frozen
@@ -15,6 +15,8 @@ from aiproxy.dialects.raw_face import RawFace
 from aiproxy.errors import InvalidRequest
 from aiproxy.gateway.answer import PlainAnswer, Served
 from aiproxy.gateway.dispatch import ClientCall, Dispatcher
+from aiproxy.gateway.tracing import read_trace_context
+from aiproxy.transport.http.request import LlhttpRequest
 from aiproxy.web.request import ClientRequest
 from aiproxy.wire.durations import read_duration
 
@@ -73,9 +75,10 @@ async def _answer(dispatcher: Dispatcher, face: Face, request: ClientRequest) ->
         address,
         request.route,
     )
-    if dispatcher.tracer is not None:
-        told = {name: request.header(name) for name in ("traceparent", "tracestate")}
-        call.belongs_to = {name: value for name, value in told.items() if value is not None}
+    raw = request.raw
+    if raw.getHeader(b"traceparent") is not None:
+        told = [_read_all(raw, name) for name in (b"traceparent", b"tracestate")]
+        call.belongs_to = read_trace_context(*told)
     request.called = True
     answer = await dispatcher.answer(call)
     headers = _write_headers(answer.served)
@@ -85,6 +88,14 @@ async def _answer(dispatcher: Dispatcher, face: Face, request: ClientRequest) ->
     await answer.deliver(request.start_stream(headers, answer.content_type))
     if answer.broken:
         request.abort()
+
+
+def _read_all(raw: Any, name: bytes) -> Sequence[bytes]:
+    """Return all values of a header of a request, Twisted's or ours."""
+    if isinstance(raw, LlhttpRequest):
+        return raw.getHeaders(name)
+    values: Sequence[bytes] = raw.requestHeaders.getRawHeaders(name, [])
+    return values
 
 
 def _read_timeout(told: str | None) -> float | None:

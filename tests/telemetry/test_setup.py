@@ -1,88 +1,126 @@
-"""Whether there is a tracer at all, and what a collector gets."""
+"""Whether there is a tracer at all."""
 
 from __future__ import annotations
 
-import gzip
 import os
-from typing import Any
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
 
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-)
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from aiproxy.telemetry.setup import make_tracer
-from tests.integration.servers import ServersTestCase, write_chat
-from tests.transport.upstreams import SocketConnection
+from aiproxy.telemetry.collector import connect, make_resource
+from aiproxy.telemetry.setup import find_signals, make_tracer
+
+#: Nobody is there.
+ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+BOTH = {"TRACES", "METRICS"}
 
 
-class SetupTests(SynchronousTestCase):
-    """What the environment says."""
+class EnvironmentTestCase(SynchronousTestCase):
+    """Changes the process's environment, for OpenTelemetry reads no other."""
+
+    def setUp(self) -> None:
+        self.addCleanup(self.restore, os.environ.copy())
+        self.restore({name: os.environ[name] for name in os.environ if "OTEL" not in name})
+
+    def restore(self, environment: Mapping[str, str]) -> None:
+        """Let it be this one."""
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+class SignalsTests(SynchronousTestCase):
+    """What the environment asks for."""
+
+    def test_wanted(self) -> None:
+        """What has an endpoint, its own or that of all, is wanted."""
+        for environment, wanted in (
+            ({}, set()),
+            (ENDPOINT, BOTH),
+            ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://a/v1/traces"}, {"TRACES"}),
+            ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://a/v1/metrics"}, {"METRICS"}),
+            ({"OTEL_EXPORTER_OTLP_ENDPOINT": " "}, set()),
+        ):
+            self.assertEqual(find_signals(environment), wanted, environment)
+
+    def test_unwanted(self) -> None:
+        """All of it can be switched off, and each signal."""
+        for environment, wanted in (
+            ({"OTEL_SDK_DISABLED": "True"}, set()),
+            ({"OTEL_SDK_DISABLED": "false"}, BOTH),
+            ({"OTEL_METRICS_EXPORTER": "none"}, {"TRACES"}),
+            ({"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "otlp"}, {"METRICS"}),
+        ):
+            self.assertEqual(find_signals({**ENDPOINT, **environment}), wanted, environment)
+
+
+class MakeTracerTests(EnvironmentTestCase):
+    """What comes of it."""
 
     def test_off(self) -> None:
-        """Without an endpoint, or switched off, there is none."""
-        endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
-        for environment in ({}, {**endpoint, "OTEL_SDK_DISABLED": "true"}):
-            self.assertIsNone(make_tracer(environment, "1"))
+        """Without an endpoint nothing is loaded, by the server either."""
+        code = (
+            "import sys; import aiproxy.server; from aiproxy.telemetry.setup import make_tracer;"
+            "print(make_tracer({}, '1'), [n for n in sys.modules if n.startswith('opentel')])"
+        )
+        run = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        self.assertEqual((run.stdout, run.stderr), ("None []\n", ""))
+
+    def test_missing(self) -> None:
+        """Where OpenTelemetry is not installed, one line says how to change that."""
+        for name in [name for name in sys.modules if name == "aiproxy.telemetry.collector"]:
+            module = sys.modules.pop(name)
+            self.addCleanup(sys.modules.__setitem__, name, module)
+        name = "opentelemetry.exporter.otlp.proto.http.metric_exporter"
+        self.addCleanup(sys.modules.__setitem__, name, sys.modules[name])
+        sys.modules[name] = None  # type: ignore[assignment]
+        with capturedLogs() as events:
+            self.assertIsNone(make_tracer(ENDPOINT, "1"))
+        [line] = [str(formatEvent(event)) for event in events]
+        self.assertIn("pip install 'aiproxy[otel]'", line)
+
+    def test_wrong(self) -> None:
+        """A setting that is none is said, and the server goes on."""
+        os.environ.update(ENDPOINT, OTEL_METRIC_EXPORT_INTERVAL="0")
+        with capturedLogs() as events:
+            self.assertIsNone(make_tracer(os.environ, "1"))
+        [line] = [str(formatEvent(event)) for event in events]
+        self.assertIn("OpenTelemetry stays off", line)
+        self.assertIn("interval", line)
 
 
-class CollectorTests(ServersTestCase):
-    """A server, and a collector that speaks OTLP over HTTP."""
+class ConnectTests(EnvironmentTestCase):
+    """Exporters and their threads."""
 
-    async def test_exports(self) -> None:
-        """Spans and metrics of a call arrive, when it stops at the latest."""
-        received: list[tuple[bytes, bytes]] = []
+    def test_signals(self) -> None:
+        """Only what is wanted is sent."""
+        traces, metrics = "OtelBatchSpanRecordProcessor", "OtelPeriodicExportingMetricReader"
+        os.environ.update(ENDPOINT)
+        for signal, expected in (("TRACES", {traces}), ("METRICS", {metrics})):
+            before = set(threading.enumerate())
+            tracer = connect(os.environ, {signal}, "1")
+            names = {thread.name for thread in threading.enumerate() if thread not in before}
+            tracer.close()
+            self.assertEqual(names & {traces, metrics}, expected)
 
-        def respond(connection: SocketConnection) -> None:
-            head, _, body = connection.upstream.requests[-1].partition(b"\r\n\r\n")
-            if b"content-encoding: gzip" in head.lower():
-                body = gzip.decompress(body)
-            received.append((head.split(b" ")[1], body))
-            connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-
-        _, port = self.upstream(respond)
-        self.write("models: [{name: demo/echo, provider: demo}]\n")
-        environment = {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
-            "OTEL_SERVICE_NAME": "our-gateway",
-            "NO_PROXY": "127.0.0.1",
-        }
-        server = await self.serve(env=environment)
-        self.assertEqual((await self.ask(server.port, write_chat("hi"))).status, 200)
-        os.kill(server.pid, 15)
-        self.assertEqual(await server.ended(), 0)
-        self.assertNotIn("Traceback", server.output)
-        spans = [span for path, body in received if path == b"/v1/traces" for span in _spans(body)]
-        self.assertEqual({span.name for span in spans}, {"chat demo/echo", "chat echo"})
-        metrics = [
-            metric.name
-            for path, body in received
-            if path == b"/v1/metrics"
-            for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        ]
-        self.assertIn("gen_ai.client.operation.duration", metrics)
-
-    async def test_nobody_there(self) -> None:
-        """A collector that is down costs nothing but a line in the log."""
-        self.write("models: [{name: demo/echo, provider: demo}]\n")
-        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "*"}
-        server = await self.serve(env=environment)
-        self.assertEqual((await self.ask(server.port, write_chat("hi"))).status, 200)
-        os.kill(server.pid, 15)
-        self.assertEqual(await server.ended(30), 0)
-
-
-def _spans(body: bytes) -> list[Any]:
-    request = ExportTraceServiceRequest.FromString(body)
-    for resource in request.resource_spans:
-        names = {one.key: one.value.string_value for one in resource.resource.attributes}
-        assert names["service.name"] == "our-gateway", names
-    return [
-        span
-        for resource in request.resource_spans
-        for scope in resource.scope_spans
-        for span in scope.spans
-    ]
+    def test_resource(self) -> None:
+        """It is named by default, each process by itself, and the environment wins."""
+        first, second = make_resource("1"), make_resource("1")
+        self.assertEqual(first.attributes["service.name"], "aiproxy")
+        self.assertEqual(first.attributes["service.version"], "1")
+        self.assertNotEqual(
+            first.attributes["service.instance.id"], second.attributes["service.instance.id"]
+        )
+        os.environ["OTEL_RESOURCE_ATTRIBUTES"] = "service.name=one,service.version=2,team=x"
+        named = make_resource("1").attributes
+        self.assertEqual(
+            [named[f"service.{name}"] for name in ("name", "version")] + [named["team"]],
+            ["one", "2", "x"],
+        )
+        os.environ["OTEL_SERVICE_NAME"] = "two"
+        self.assertEqual(make_resource("1").attributes["service.name"], "two")
