@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from typing import Any
 
 from attrs import frozen
-from twisted.internet.endpoints import _parse
+from twisted.internet.endpoints import _parse, serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.python.failure import Failure
 
 from aiproxy.config.schema import Config
 from aiproxy.transport.server_tls import ServerTLSSettings
 from aiproxy.transport.tls_endpoint import read_tls_endpoint
 
-__all__ = ["ListenError", "Place", "find_places", "refuse_unguarded", "url_of"]
+__all__ = [
+    "ListenError",
+    "Place",
+    "cannot_listen",
+    "find_places",
+    "make_endpoint",
+    "refuse_unguarded",
+    "url_of",
+]
 
 _NEEDS_TOKEN = (
     "reaches beyond this machine, and no AUTH_TOKEN is set: set AUTH_TOKEN (or `keys:`), "
@@ -83,6 +94,25 @@ def refuse_unguarded(places: Sequence[Place], config: Config) -> None:
     for place in places:
         if not (config.requires_auth or place.stays_here):
             raise ListenError(f"{place.name} {_NEEDS_TOKEN}")
+
+
+def make_endpoint(reactor: Any, place: Place) -> IStreamServerEndpoint:
+    """
+    Return the endpoint of a place, without TLS.
+
+    :raises ListenError: there is no such kind, or a parameter is wrong.
+    """
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, place.description)
+        return endpoint
+    except Exception as error:
+        raise ListenError(f"cannot listen on {place.name}: {error}") from None
+
+
+def cannot_listen(name: str, failure: Failure) -> ListenError:
+    """Return why an endpoint does not listen."""
+    error: Any = getattr(failure.value, "socketError", failure.value)
+    return ListenError(f"cannot listen on {name}: {getattr(error, 'strerror', None) or error}")
 
 
 def url_of(address: object, tls: ServerTLSSettings | None = None) -> str:

@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from aiproxy.config.sections import Server
 from aiproxy.errors import ConfigurationError
 from aiproxy.gateway.running import RunningCalls
+from aiproxy.listening import cannot_listen
 from aiproxy.providers.discovery import Discovery
 from aiproxy.transport.client import UpstreamClient
 from aiproxy.transport.http.site import GatewaySite
@@ -101,8 +102,7 @@ class ProxyService(Service):
             listening = listener.endpoint.listen(listener.factory)
             listening.addCallbacks(self.ports.append, failures.append)
             if failures:
-                why = _why(failures[0])
-                raise SystemExit(f"aiproxy: cannot listen on {listener.name}: {why}")
+                raise SystemExit(f"aiproxy: {cannot_listen(listener.name, failures[0])}")
 
     def startService(self) -> None:
         """
@@ -192,8 +192,3 @@ class ProxyService(Service):
 def _stopped(port: IListeningPort) -> Deferred[Any]:
     stopping = port.stopListening()
     return stopping if isinstance(stopping, Deferred) else succeed(None)
-
-
-def _why(failure: Any) -> str:
-    error = getattr(failure.value, "socketError", failure.value)
-    return str(getattr(error, "strerror", None) or error)

@@ -13,8 +13,6 @@ from functools import partial
 from typing import Any, ClassVar
 
 from twisted.application.service import IService
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
@@ -23,7 +21,7 @@ from aiproxy.announce import announce
 from aiproxy.config.load import Loaded
 from aiproxy.config.load import load as load_files
 from aiproxy.errors import ConfigurationError
-from aiproxy.listening import ListenError, Place, find_places, url_of
+from aiproxy.listening import ListenError, Place, find_places, make_endpoint, url_of
 from aiproxy.notify import notify
 from aiproxy.proxy import in_thread
 from aiproxy.reload import Reloader
@@ -98,7 +96,7 @@ def makeService(options: Options) -> IService:
         token = None if handed is None else handed.access_token
         # With workers it is not served by this process, but now is the time to see that it can be.
         server = Server(
-            loaded, reactor, places, lambda place: _endpoint(reactor, place), access_token=token
+            loaded, reactor, places, partial(make_endpoint, reactor), access_token=token
         )
     except ConfigurationError as error:
         raise SystemExit(f"aiproxy: the configuration cannot be used\n{error}") from None
@@ -168,11 +166,3 @@ def _supervise(
     )
     reactor.addSystemEventTrigger("after", "shutdown", ended)
     return supervisor
-
-
-def _endpoint(reactor: Any, place: Place) -> IStreamServerEndpoint:
-    try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, place.description)
-        return endpoint
-    except Exception as error:
-        raise ListenError(f"cannot listen on {place.name}: {error}") from None

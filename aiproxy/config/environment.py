@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 from attrs import field, frozen
 from dotenv.parser import parse_stream
 
-from aiproxy.config.reading import Configured
 from aiproxy.config.secret import Secret
 from aiproxy.config.secret_files import SecretFiles
 from aiproxy.config.sources import Sources
@@ -123,14 +122,12 @@ class Settings:
     What our own variables say.
 
     :param retry: the values of ``RETRY_*``, which win over the file's ``retry``.
-    :param configured: those of them that are set.
     """
 
     auth_tokens: tuple[Secret, ...] = ()
     admin_token: Secret | None = None
     port: int = 8080
     retry: Mapping[str, Any] = field(factory=dict)
-    configured: tuple[Configured, ...] = ()
 
 
 def read_settings(environment: Environment) -> tuple[Settings, list[Problem]]:
@@ -151,16 +148,11 @@ def read_settings(environment: Environment) -> tuple[Settings, list[Problem]]:
     admin_token: Secret | None = read("ADMIN_TOKEN", environment.secrets.read, None)
     port = read("PORT", _port, 8080)
     retry: dict[str, Any] = {}
-    configured = []
     for name, key in _RETRY_VARIABLES.items():
         value = read(name, _RETRY_READERS[key], None)
         if value is not None:
             retry[key] = value
-            configured.append(Configured(name, name, *environment.place(name), value))
-    if admin_token is not None:
-        place = environment.place("ADMIN_TOKEN")
-        configured.append(Configured("ADMIN_TOKEN", "ADMIN_TOKEN", *place, admin_token))
-    settings = Settings(auth_tokens, admin_token, port, retry, tuple(configured))
+    settings = Settings(auth_tokens, admin_token, port, retry)
     return settings, problems
 
 

@@ -21,7 +21,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import attrs
 from attrs import frozen
 
-from aiproxy.config.reading import Configured, Place, Reading, missing_variables, nearest
+from aiproxy.config.reading import Place, Reading, missing_variables, nearest
 from aiproxy.config.scalars import ScalarKind, is_nothing, text_of, type_name, write_value
 from aiproxy.config.tree import ListNode, MapNode, Node, Scalar, shorten
 
@@ -296,8 +296,6 @@ def read_keys(
             reading.broken.add(below.key)
             continue
         values[name] = value
-        configured = Configured(below.key, below.path, reading.file, entry.line, value)
-        reading.configured.append(configured)
     required = {name for name, (_attribute, spec) in keys.items() if spec.required}
     for name in keys:
         if name in required - written:

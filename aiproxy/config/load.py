@@ -23,7 +23,7 @@ from aiproxy.config.environment import (
 )
 from aiproxy.config.kinds import SectionKind
 from aiproxy.config.known_providers import KNOWN_PROVIDERS
-from aiproxy.config.reading import Configured, Place, Reading
+from aiproxy.config.reading import Place, Reading
 from aiproxy.config.resolve import Resolver
 from aiproxy.config.schema import Config
 from aiproxy.config.secret_files import SecretFiles
@@ -45,7 +45,6 @@ class Loaded:
         error for ``aiproxy check``.
     :param file: the configuration file; None on a first run.
     :param env_file: the ``.env`` file, if one was read.
-    :param configured: every key that the file or the environment sets.
     :param sources: the files that were read.
     """
 
@@ -53,7 +52,6 @@ class Loaded:
     warnings: tuple[Problem, ...] = ()
     file: str | None = None
     env_file: str | None = None
-    configured: tuple[Configured, ...] = ()
     sources: Sources = field(factory=Sources, eq=False, repr=False)
 
 
@@ -117,7 +115,6 @@ def load(
         warnings=tuple(sorted(reading.warnings, key=_position)),
         file=file,
         env_file=environment.file,
-        configured=(*reading.configured, *settings.configured),
         sources=sources,
     )
 

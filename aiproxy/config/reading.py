@@ -1,4 +1,4 @@
-"""What reading a configuration file brings to light: mistakes, warnings, the keys that are set."""
+"""What reading a configuration file brings to light: mistakes and warnings."""
 
 from __future__ import annotations
 
@@ -11,25 +11,7 @@ from aiproxy.config.secret_files import SecretFiles
 from aiproxy.config.tree import shorten
 from aiproxy.errors import Problem
 
-__all__ = ["Configured", "Place", "Reading", "missing_variables", "nearest"]
-
-
-@frozen
-class Configured:
-    """
-    A key that is written in the file.
-
-    :param key: its path without index and name: ``models[].priority``.
-    :param path: its path with them: ``models[2].priority``.
-    :param file: the file it is written in; ``environment`` for what none is.
-    :param value: as read; it may hold secrets.
-    """
-
-    key: str
-    path: str
-    file: str | None
-    line: int | None
-    value: object = field(repr=False)
+__all__ = ["Place", "Reading", "missing_variables", "nearest"]
 
 
 @frozen
@@ -70,7 +52,6 @@ class Reading:
     problems: list[Problem] = field(factory=list)
     #: What turns a part of the configuration off, without being a mistake in it.
     warnings: list[Problem] = field(factory=list)
-    configured: list[Configured] = field(factory=list)
     #: Keys, without index and name, of which a value could not be read.
     broken: set[str] = field(factory=set)
     #: The line of every value, by path.

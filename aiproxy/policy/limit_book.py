@@ -50,6 +50,7 @@ class LimitBook:
         self._capacity = capacity
         self._admissions: dict[tuple[str, ...], Admission] = {}
         self._swept = -math.inf
+        self._claims_seen = 0
 
     @property
     def is_shared(self) -> bool:
@@ -106,13 +107,24 @@ class LimitBook:
         """
         saved = []
         if self._counts is not None:
-            for key in self._counts.known_keys():
-                if key not in self._admissions:
-                    self._admissions[key] = self._make(key) or Admission()
+            self._look_for_keys(self._counts)
         for key, admission in self._admissions.items():
             if admission.take_changed() or not changed:
                 saved += [SavedCount(key, *count) for count in admission.saved_counts()]
         return saved
+
+    def _look_for_keys(self, counts: SharedCounts) -> None:
+        """Find the keys that others count, and let go of those that lie elsewhere by now."""
+        claims = counts.claims
+        if claims == self._claims_seen:
+            return
+        self._claims_seen = claims
+        for key, admission in list(self._admissions.items()):
+            if isinstance(admission, SharedAdmission) and admission.is_lost:
+                del self._admissions[key]
+        for key in counts.known_keys():
+            if key not in self._admissions:
+                self._admissions[key] = self._make(key) or Admission()
 
     def restore(self, saved: Iterable[SavedCount], wall: float) -> None:
         """

@@ -53,7 +53,12 @@ class SharedAdmission(Admission):
 
     def is_idle(self, now: float, wall: float) -> bool:
         with self._counts.lock(self._slot):
-            return super().is_idle(now, wall)
+            return not self._slot.is_ours or super().is_idle(now, wall)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its slot was given away, so that what lies there is another key's."""
+        return not self._slot.is_ours
 
     @property
     def in_flight(self) -> int:

@@ -110,8 +110,8 @@ class SharedCounts:
         self._slots = _slot_count(capacity)
         self._map = mmap.mmap(fd, _HEADER_BYTES + self._slots * _SLOT_BYTES)
         self._memory = memoryview(self._map)
-        #: How many slots are used.
-        self._count = self._memory[_COUNT : _COUNT + 8].cast("q")
+        #: How many slots are used, and how many were ever claimed.
+        self._count = self._memory[_COUNT : _COUNT + 16].cast("q")
 
     @classmethod
     def create(cls, capacity: int = 10_000) -> SharedCounts:
@@ -162,6 +162,7 @@ class SharedCounts:
             if free is None or not (reserved or used < self._capacity):
                 return None
             self._count[0] = used + 1
+            self._count[1] += 1
             slot = self._slot(free, digest)
             with self.lock(slot):
                 slot.memory[:] = bytes(_SLOT_BYTES)
@@ -187,6 +188,11 @@ class SharedCounts:
             yield
         finally:
             self.let_go(slot)
+
+    @property
+    def claims(self) -> int:
+        """How many slots were claimed so far: as long as it stays, so do the known keys."""
+        return int(self._count[1])
 
     def known_keys(self) -> list[Key]:
         """Return the keys that have a slot, but for those whose text is too long."""

@@ -16,13 +16,12 @@ from attrs import frozen
 from twisted.internet import tcp, unix
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from aiproxy.listening import ListenError, Place, url_of
+from aiproxy.listening import Place, cannot_listen, make_endpoint, url_of
 
 __all__ = ["AdoptedEndpoint", "SharedSocket", "bind"]
 
@@ -57,17 +56,12 @@ def bind(reactor: Any, place: Place) -> SharedSocket:
 
     :raises ListenError: it cannot be done.
     """
-    try:
-        endpoint = serverFromString(reactor, place.description)
-    except Exception as error:
-        raise ListenError(f"cannot listen on {place.name}: {error}") from None
+    endpoint = make_endpoint(reactor, place)
     ports: list[Any] = []
     failures: list[Failure] = []
     endpoint.listen(_Nobody()).addCallbacks(ports.append, failures.append)
     if failures:
-        problem: Any = getattr(failures[0].value, "socketError", failures[0].value)
-        why = getattr(problem, "strerror", None) or problem
-        raise ListenError(f"cannot listen on {place.name}: {why}")
+        raise cannot_listen(place.name, failures[0])
     [port] = ports
     port.stopReading()
     return SharedSocket(place, port.fileno(), port.addressFamily, port)

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress as ignoring
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -242,6 +243,7 @@ class HandOverTests(WorkersTestCase):
         self.addCleanup(load.stop)
         load.start(clients)
         await load.answers(clients)
+        self.addCleanup(self.end_group, server.pid)
         server.signal(signal.SIGUSR2)
         await server.until_bytes(b"the other supervisor serves", 30)
         pid = self.find_successor(server)
@@ -262,6 +264,11 @@ class HandOverTests(WorkersTestCase):
             if b"workers.worker" not in _reads(str(one), "cmdline")
         ]
         return pid
+
+    def end_group(self, group: int) -> None:
+        """End whoever of a test that has failed is still there."""
+        with ignoring(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
     async def end(self, server: Server, pid: int) -> None:
         """End the process that followed, which has the same output."""

@@ -169,6 +169,22 @@ class SharedTests(CountsTestCase):
         [saved] = keeper.snapshot(changed=True)
         self.assertEqual((saved.key, saved.requests), (KEY, 2))
 
+    def test_saved_elsewhere(self) -> None:
+        """A key whose slot was given to another is stored by what it has counted itself."""
+        self.counts = self.create(1)
+        keeper, limits = LimitBook(self.counts), Limits(requests_per_day=50)
+        old = LimitBook(SharedCounts.attach(self.counts.fd, 1))
+        old.find(("a",), limits, NOW, WALL).admit(NOW, WALL)
+        self.assertEqual([one.key for one in keeper.snapshot(changed=True)], [("a",)])
+        self.counts.free_place(1)
+        later, wall = NOW + 200_000, WALL + 200_000
+        new = LimitBook(SharedCounts.attach(self.counts.fd, 2))
+        for _ in range(3):
+            new.find(("b",), limits, later, wall).admit(later, wall)
+        [saved] = keeper.snapshot(changed=True)
+        self.assertEqual((saved.key, saved.requests), (("b",), 3))
+        self.assertEqual([one.key for one in keeper.snapshot()], [("b",)])
+
     def test_restored(self) -> None:
         """What was stored counts for all."""
         limits = Limits(requests_per_day=3)
