@@ -15,6 +15,7 @@ from twisted.internet.threads import deferToThreadPool
 from aiproxy.config.schema import Config
 from aiproxy.config.secret import Secret
 from aiproxy.dialects.signatures import SignatureMemory
+from aiproxy.gateway.body_log import BodyLog
 from aiproxy.gateway.dispatch import Dispatcher
 from aiproxy.gateway.gauges import read_gauges
 from aiproxy.gateway.metrics import Dump, merge
@@ -142,6 +143,10 @@ class Proxy:
     def trace_by(self, tracer: Tracer | None) -> None:
         """Let calls that begin from now on be watched by a tracer."""
         self._dispatcher.tracer = tracer
+
+    def keep_bodies(self, log: BodyLog | None) -> None:
+        """Let a body log have what is said in calls that begin from now on."""
+        self._dispatcher.bodies = log
 
     def change(self, config: Config) -> None:
         """

@@ -1,4 +1,4 @@
-"""One process that serves: the proxy, its access log and its certificates."""
+"""One process that serves: the proxy, its logs and its certificates."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from aiproxy.config.secret import Secret
 from aiproxy.errors import ConfigurationError, Problem
 from aiproxy.garbage import settle_garbage_collector
 from aiproxy.gateway.access_log import AccessLog
+from aiproxy.gateway.body_log import BodyLog
 from aiproxy.listening import ListenError, Place, refuse_unguarded
 from aiproxy.proxy import Counts, Proxy
 from aiproxy.service import Listener, ProxyService
@@ -53,9 +54,11 @@ class Server:
         self._places = places
         self._at_start = config.server
         self._log = AccessLog(config.server, reactor, time.time)
+        self._bodies = BodyLog(config, reactor, time.time)
         self.proxy = Proxy(
             config, reactor, report=self._log.finished, access_token=access_token, counts=counts
         )
+        self.proxy.keep_bodies(self._bodies)
         site = self.proxy.site()
         self._certificates: list[ServerTLS] = []
         listeners = []
@@ -77,6 +80,7 @@ class Server:
         reactor.callWhenRunning(self._trace, reactor)
         reactor.callWhenRunning(settle_garbage_collector)
         reactor.addSystemEventTrigger("after", "shutdown", self._log.close)
+        reactor.addSystemEventTrigger("after", "shutdown", self._bodies.close)
 
     def _trace(self, reactor: Any) -> None:
         tracer = make_tracer(os.environ, __version__)
@@ -97,11 +101,13 @@ class Server:
         except ListenError as error:
             raise ConfigurationError([Problem(str(error))]) from None
         renewals = [certificate.prepare() for certificate in self._certificates]
-        self._log.change(config.server)
         try:
+            self._log.change(config.server)
+            self._bodies.change(config)
             self.proxy.change(config)
         except ConfigurationError:
             self._log.change(before.server)
+            self._bodies.change(before)
             raise
         for renew in renewals:
             renew()
@@ -117,5 +123,6 @@ class Server:
         return self.change(loaded)
 
     def reopen(self) -> None:
-        """Open the access log anew."""
+        """Open the logs anew."""
         self._log.reopen()
+        self._bodies.reopen()

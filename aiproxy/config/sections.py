@@ -61,6 +61,13 @@ class Server:
         default="text",
         metadata=key(scalars.choice("text", "json"), "Form of log lines: `text` or `json`."),
     )
+    body_log: str = field(
+        default="none",
+        metadata=key(
+            scalars.text,
+            "File that gets what clients ask and what they are answered, without keys; `none`.",
+        ),
+    )
     state: str | None = field(
         default=None,
         metadata=key(

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["WORDS_LIMIT", "fit_words", "read_words"]
+__all__ = ["WORDS_LIMIT", "fit_words", "mask_keys", "read_words"]
 
 #: Characters of a provider's message that are passed on.
 WORDS_LIMIT: Final = 2_000
@@ -59,9 +59,15 @@ def fit_words(text: str) -> str:
     text = text[: WORDS_LIMIT + _MARGIN].strip()
     if _PAGE.search(text):
         return "the upstream answered with an HTML page"
+    text = mask_keys(text)
+    return text if len(text) <= WORDS_LIMIT else text[: WORDS_LIMIT - 1] + "…"
+
+
+def mask_keys(text: str) -> str:
+    """Return a text with three stars in the place of all that looks like a key."""
     for key in _KEYS:
         text = key.sub(r"\1***", text)
-    return text if len(text) <= WORDS_LIMIT else text[: WORDS_LIMIT - 1] + "…"
+    return text
 
 
 def read_words(value: object) -> str:

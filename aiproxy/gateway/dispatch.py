@@ -14,6 +14,7 @@ from aiproxy.dialects.operations import CHAT
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import AIProxyError
 from aiproxy.gateway.answer import PlainAnswer, StreamedAnswer
+from aiproxy.gateway.body_log import BodyLog
 from aiproxy.gateway.exchange import ClientCall, Exchange
 from aiproxy.gateway.explain import explain
 from aiproxy.gateway.metrics import Metrics
@@ -42,6 +43,7 @@ class Dispatcher:
     :param chance: for weighted choices.
     :param book: owns the limits' state, if that is not this process's alone.
     :ivar tracer: watches calls; ``None``: nobody does.
+    :ivar bodies: keeps what is said; ``None``: nobody does.
     """
 
     _log = Logger()
@@ -62,6 +64,7 @@ class Dispatcher:
         self.plan = plan
         self.running = RunningCalls()
         self.tracer: Tracer | None = None
+        self.bodies: BodyLog | None = None
         self.usage = UsageLedger()
         self.metrics = Metrics(lambda name: configured_name(self.plan.config, name))
         self._report = report

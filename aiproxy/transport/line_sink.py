@@ -33,12 +33,16 @@ class LineSink:
     """
     See the module.
 
+    :param name: what complaints call it.
     :ivar dropped: how many lines were lost so far.
     """
 
     _log = Logger()
 
-    def __init__(self, target: LineTarget, clock: IReactorTime) -> None:
+    def __init__(
+        self, target: LineTarget, clock: IReactorTime, name: str = "the access log"
+    ) -> None:
+        self._name = name
         self.dropped = 0
         self._target = target
         self._clock = clock
@@ -100,7 +104,7 @@ class LineSink:
             self._target.reopen()
         except OSError as error:
             why = error.strerror or str(error)
-            self._log.error("the access log cannot be opened: {why}", why=why)
+            self._log.error("{name} cannot be opened: {why}", name=self._name, why=why)
 
     def close(self) -> None:
         """Write what is taken now, and give all back."""
@@ -138,7 +142,8 @@ class LineSink:
         now = self._clock.seconds()
         if now - self._told >= _TOLD_SECONDS:
             self._log.error(
-                "lines of the access log that were dropped: {count} ({why})",
+                "lines of {name} that were dropped: {count} ({why})",
+                name=self._name,
                 count=self._untold,
                 why=self._why,
             )

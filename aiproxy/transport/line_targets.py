@@ -17,11 +17,20 @@ from typing import Final, Protocol
 
 from aiproxy.errors import ConfigurationError, Problem
 
-__all__ = ["FileTarget", "LineTarget", "StreamTarget", "SyslogTarget", "make_target"]
+__all__ = [
+    "FileTarget",
+    "LineTarget",
+    "StreamTarget",
+    "SyslogTarget",
+    "make_private_file",
+    "make_target",
+]
 
 _SYSLOG: Final = "/dev/log"
 
+#: What is logged of requests is for the owner and the group, what was said for the owner.
 _MODE: Final = 0o640
+_PRIVATE_MODE: Final = 0o600
 #: A pipe that is ready takes so many bytes at once without a wait (POSIX: at least 512).
 _PIPE_BYTES: Final = select.PIPE_BUF
 #: The facility ``user``, as ``twistd --syslog``, and the severity ``info``: 8 * 1 + 6.
@@ -83,26 +92,45 @@ def make_target(
         return StreamTarget(1)
     if where == "syslog":
         if not os.path.exists(syslog):
-            raise _refusal(f"syslog is not possible, for there is no {syslog}")
+            raise _refusal("access_log", f"syslog is not possible, for there is no {syslog}")
         return SyslogTarget(syslog, wall)
+    return FileTarget(_find_place("access_log", where))
+
+
+def make_private_file(where: str) -> LineTarget | None:
+    """
+    Return the target of a value of ``server.body_log``; nothing is opened yet.
+
+    :return: ``None`` for ``none``.
+    :raises ConfigurationError: there is no such place.
+    """
+    return None if where == "none" else FileTarget(_find_place("body_log", where), _PRIVATE_MODE)
+
+
+def _find_place(key: str, where: str) -> str:
     path = os.path.abspath(where)
     if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path)):
-        raise _refusal(f"{where} is no place for a file")
-    return FileTarget(path)
+        raise _refusal(key, f"{where} is no place for a file")
+    return path
 
 
 class FileTarget:
-    """A file, to whose end is written; it is created for its owner and its group."""
+    """
+    A file, to whose end is written.
 
-    def __init__(self, path: str) -> None:
+    :param mode: who may read it, where it is created: its owner and its group.
+    """
+
+    def __init__(self, path: str, mode: int = _MODE) -> None:
         self._path = path
+        self._mode = mode
         self._descriptor: int | None = None
 
     def reopen(self) -> None:
         """See :class:`LineTarget`."""
         self.close()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOCTTY | os.O_NONBLOCK
-        self._descriptor = os.open(self._path, flags, _MODE)
+        self._descriptor = os.open(self._path, flags, self._mode)
 
     def write(self, lines: bytes) -> int:
         """See :class:`LineTarget`."""
@@ -231,8 +259,8 @@ class SyslogTarget:
         return f"<{_PRIORITY}>{when} {self._name}[{os.getpid()}]: ".encode()
 
 
-def _refusal(why: str) -> ConfigurationError:
-    return ConfigurationError([Problem(f"server.access_log: {why}")])
+def _refusal(key: str, why: str) -> ConfigurationError:
+    return ConfigurationError([Problem(f"server.{key}: {why}")])
 
 
 def _write_now(

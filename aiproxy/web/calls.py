@@ -12,7 +12,7 @@ from attrs import frozen
 
 from aiproxy.dialects.face import Face
 from aiproxy.dialects.raw_face import RawFace
-from aiproxy.errors import InvalidRequest
+from aiproxy.errors import AIProxyError, InvalidRequest
 from aiproxy.gateway.answer import PlainAnswer, Served
 from aiproxy.gateway.dispatch import ClientCall, Dispatcher
 from aiproxy.gateway.tracing import read_trace_context
@@ -80,14 +80,28 @@ async def _answer(dispatcher: Dispatcher, face: Face, request: ClientRequest) ->
         told = [_read_all(raw, name) for name in (b"traceparent", b"tracestate")]
         call.belongs_to = read_trace_context(*told)
     request.called = True
-    answer = await dispatcher.answer(call)
-    headers = _write_headers(answer.served)
-    if isinstance(answer, PlainAnswer):
-        request.write_body(answer.body, answer.content_type, headers=headers)
-        return
-    await answer.deliver(request.start_stream(headers, answer.content_type))
-    if answer.broken:
-        request.abort()
+    copy = None if dispatcher.bodies is None else dispatcher.bodies.begin(call)
+    try:
+        answer = await dispatcher.answer(call)
+        headers = _write_headers(answer.served)
+        if isinstance(answer, PlainAnswer):
+            request.write_body(answer.body, answer.content_type, headers=headers)
+            if copy is not None:
+                copy.answered(answer)
+            return
+        client = request.start_stream(headers, answer.content_type)
+        if copy is not None:
+            client = copy.follow(client, answer.content_type)
+        await answer.deliver(client)
+        if answer.broken:
+            request.abort()
+    except AIProxyError as error:
+        if copy is not None:
+            copy.failed(error)
+        raise
+    finally:
+        if copy is not None:
+            copy.close()
 
 
 def _read_all(raw: Any, name: bytes) -> Sequence[bytes]:
