@@ -122,7 +122,10 @@ def _check(request: dict[str, Any]) -> None:
             param="prompt",
             code="string_above_max_length",
         )
-    if request.get("stream"):
+    stream = request.get("stream")
+    if not isinstance(stream, bool | None):
+        raise _wrong("stream", "true or false")
+    if stream:
         raise _no_stream()
     n = request.get("n")
     if n is not None and (not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= 128):

@@ -26,6 +26,7 @@ from aiproxy.web.guard import AdminGuard, Guard, Turnstile
 from aiproxy.web.health import HealthRoutes
 from aiproxy.web.metrics import MetricsRoute
 from aiproxy.web.models import ModelRoutes
+from aiproxy.web.openapi import show_document
 from aiproxy.web.reload import Reload, ReloadRoute, unavailable
 from aiproxy.web.request import ClientRequest, Envelope, write_envelope
 from aiproxy.web.routes import Over, Route, RoutesResource, declare
@@ -105,6 +106,7 @@ def make_resource(
     declare(app, ["/ping"], "GET", health.ping, edge)
     declare(app, ["/health", "/health/live"], "GET", health.live, edge)
     declare(app, ["/health/ready"], "GET", health.ready, edge)
+    declare(app, ["/openapi.json"], "GET", show_document, edge, over=over)
     return RoutesResource(app, edge, over)
 
 
