@@ -181,7 +181,8 @@ class RoutesResource(Resource):
         client = ClientRequest(request, self._edge)
         failure: AIProxyError | None = problem
         if isinstance(problem, MethodNotAllowed):
-            client.cross_origin = self._is_cross_origin(request, problem.allowed[0])
+            beside = self._find_beside(request, problem.allowed[0])
+            client.cross_origin, client.envelope = beside.cross_origin, beside.envelope
             if request.method == b"OPTIONS" and client.write_preflight(problem.allowed):
                 failure = None
         if failure is not None:
@@ -196,9 +197,10 @@ class RoutesResource(Resource):
         declared: DeclaredRoute = self._app.endpoints[endpoint].declared  # type: ignore[attr-defined]
         return declared
 
-    def _is_cross_origin(self, request: Any, method: str) -> bool:
+    def _find_beside(self, request: Any, method: str) -> DeclaredRoute:
+        """Return the route at the request's path for another method."""
         endpoint, _ = self._app.url_map.bind("aiproxy").match(_read_path(request), method)
-        return self._find_declared(endpoint).cross_origin
+        return self._find_declared(endpoint)
 
     def _find_problem(self, request: Any) -> AIProxyError | None:
         try:

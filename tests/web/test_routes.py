@@ -44,6 +44,12 @@ class RoutesTests(ServingTestCase):
             self.assertEqual((answer.status, answer.headers["allow"]), (405, allowed))
             self.assertEqual(answer.error["code"], "method_not_allowed")
 
+    def test_wrong_method_of_messages(self) -> None:
+        """It is said in the words of the route's clients."""
+        answer = self.ask("GET", "/v1/messages")
+        self.assertEqual((answer.status, answer.headers["allow"]), (405, "POST"))
+        self.assertEqual(answer.json["type"], "error")
+
     def test_any_host(self) -> None:
         """Whatever a client calls the host, the routes are the same."""
         for host in ("\xff", "a..b", "x" * 100, ""):
