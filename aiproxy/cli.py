@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -22,35 +23,90 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["run"]:
         # Its options are twistd's to read, so that there is one list of them.
         return _run(words[1:])
-    parsed = _parser().parse_args(words)
+    parsed = _parser(words[0] if words else "").parse_args(words)
     status: int = parsed.run(parsed)
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(asked: str) -> argparse.ArgumentParser:
+    """
+    Make the parser of all commands.
+
+    :param asked: the command whose options are wanted; what the others need is
+        not even imported, for some bring the reactor and more along.
+    """
     from aiproxy import __version__
-    from aiproxy.client_keys import add_key_commands
 
     parser = argparse.ArgumentParser(
         prog="aiproxy", description="OpenAI's HTTP API in front of every AI provider."
     )
     parser.add_argument("--version", action="version", version=f"aiproxy {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    commands.add_parser("run", help="start the server in the foreground", add_help=False)
-    check = commands.add_parser(
-        "check", help="validate the configuration and show what it comes to"
-    )
-    check.add_argument("-c", "--config", metavar="FILE", help="configuration file (YAML)")
-    check.add_argument("-e", "--env-file", metavar="FILE", help="file with environment variables")
-    check.set_defaults(run=_check)
-    health = commands.add_parser("health", help="ask a server whether it is ready")
-    health.add_argument(
+    for name, (words, add) in _COMMANDS.items():
+        command = commands.add_parser(name, help=words, add_help=name != "run")
+        if name == asked:
+            add(command)
+    return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    """Nothing: see :func:`main`."""
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-c", "--config", metavar="FILE", help="configuration file (YAML)")
+    parser.add_argument("-e", "--env-file", metavar="FILE", help="file with environment variables")
+    parser.set_defaults(run=_check)
+
+
+def _add_health(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "url", nargs="?", metavar="URL", help="default: http://127.0.0.1:$PORT/health/ready"
     )
-    health.set_defaults(run=_health)
-    key = commands.add_parser("key", help="make a key for a client, or the hash of one")
-    add_key_commands(key)
-    return parser
+    parser.set_defaults(run=_health)
+
+
+def _add_key(parser: argparse.ArgumentParser) -> None:
+    from aiproxy.client_keys import add_key_commands
+
+    add_key_commands(parser)
+
+
+def _add_chat(parser: argparse.ArgumentParser) -> None:
+    from aiproxy.terminal.chat import add_arguments
+
+    add_arguments(parser)
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    from aiproxy.terminal.models import add_arguments
+
+    add_arguments(parser)
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    from aiproxy.terminal.bench import add_arguments
+
+    add_arguments(parser)
+
+
+def _add_convert(parser: argparse.ArgumentParser) -> None:
+    from aiproxy.convert.command import add_arguments
+
+    add_arguments(parser)
+
+
+#: What each is for, and what adds its options.
+_COMMANDS: Final[Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]] = {
+    "run": ("start the server in the foreground", _add_run),
+    "check": ("validate the configuration and show what it comes to", _add_check),
+    "health": ("ask a server whether it is ready", _add_health),
+    "key": ("make a key for a client, or the hash of one", _add_key),
+    "chat": ("talk with a model", _add_chat),
+    "models": ("list what a server offers", _add_models),
+    "bench": ("put a server under load, and tell how fast it is", _add_bench),
+    "convert": ("make a configuration out of LiteLLM's", _add_convert),
+}
 
 
 def _run(options: list[str]) -> int:

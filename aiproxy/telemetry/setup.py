@@ -55,7 +55,7 @@ def make_tracer(environment: Mapping[str, str], version: str) -> CallTracer | No
             raise
         _log.warn(
             "an OpenTelemetry endpoint is set, but OpenTelemetry is not installed:"
-            " pip install 'aiproxy[otel]'"
+            " pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
         )
         return None
     try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
+from aiproxy.version import __version__
 from aiproxy.web.openapi_answers import HEADERS, RESPONSES
 from aiproxy.web.openapi_paths import PARAMETERS, PATHS
 from aiproxy.web.openapi_schemas import SCHEMAS
@@ -50,8 +51,6 @@ _SECURITY_SCHEMES: Final = {
 
 def describe() -> dict[str, Any]:
     """Return the document."""
-    from aiproxy import __version__  # It imports this one.
-
     return {
         "openapi": "3.1.1",
         "info": {

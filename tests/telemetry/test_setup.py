@@ -82,7 +82,7 @@ class MakeTracerTests(EnvironmentTestCase):
         with capturedLogs() as events:
             self.assertIsNone(make_tracer(ENDPOINT, "1"))
         [line] = [str(formatEvent(event)) for event in events]
-        self.assertIn("pip install 'aiproxy[otel]'", line)
+        self.assertIn("pip install opentelemetry-sdk", line)
 
     def test_wrong(self) -> None:
         """A setting that is none is said, and the server goes on."""

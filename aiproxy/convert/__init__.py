@@ -1,0 +1,1 @@
+"""From other proxies' configurations to ours."""
