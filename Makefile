@@ -19,7 +19,7 @@ SOAK_SECONDS ?= 3600
 OVER_STOCK := tests/web tests/transport/http tests/integration/test_streams.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz lint types providers bench soak docs clean
+.PHONY: help run test fuzz lint types providers bench soak docs reference dist clean
 
 help:
 	@echo 'make run    start the server (ARGS="--config my.yaml" for options)'
@@ -31,6 +31,8 @@ help:
 	@echo 'make bench  run the benchmarks (ARGS=--quick for a short run)'
 	@echo 'make soak   an hour of mixed load with faults, or SOAK_SECONDS'
 	@echo 'make docs   build the documentation into docs/_build'
+	@echo 'make reference  write the tables of the configuration and of the README anew'
+	@echo 'make dist   build wheel, sdist, bill of materials and checksums into dist'
 	@echo 'make clean  remove what the others made'
 
 run: $(VENV)/installed
@@ -61,6 +63,13 @@ soak: $(VENV)/installed
 docs: $(VENV)/installed-docs
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
 	@echo 'The documentation is in docs/_build/html/index.html'
+
+reference: $(VENV)/installed
+	$(BIN)/python docs/reference.py
+	$(BIN)/python -m bench.readme
+
+dist: $(VENV)/installed-dist
+	PYTHON=$(BIN)/python deploy/dist.sh
 
 clean:
 	rm -rf $(VENV) build dist docs/_build htmlcov *.egg-info .coverage .coverage.* \
@@ -99,7 +108,7 @@ $(VENV)/created:
 
 $(VENV)/installed: $(METADATA) | $(VENV)/created
 	@echo 'Installing aiproxy into $(VENV)'
-	@$(INSTALL) . && touch $@
+	@$(INSTALL) '.[terminal]' && touch $@
 
 $(VENV)/installed-test: $(METADATA) | $(VENV)/created
 	@echo 'Installing aiproxy and what its tests need into $(VENV)'
@@ -112,4 +121,8 @@ $(VENV)/installed-lint: $(METADATA) | $(VENV)/created
 
 $(VENV)/installed-docs: $(METADATA) | $(VENV)/created
 	@echo 'Installing aiproxy and what its documentation needs into $(VENV)'
-	@$(INSTALL) '.[docs]' && touch $@ $(VENV)/installed
+	@$(INSTALL) '.[docs,terminal]' && touch $@ $(VENV)/installed
+
+$(VENV)/installed-dist: $(METADATA) | $(VENV)/created
+	@echo 'Installing what a release needs into $(VENV)'
+	@$(INSTALL) '.[dist,terminal]' && touch $@ $(VENV)/installed
