@@ -18,6 +18,9 @@ __all__ = ["KINDS", "live"]
 
 #: Longer than any call may take.
 _GIVE_UP_SECONDS: Final = 40.0
+#: What the kernel takes for a client that reads slowly. With less than loopback's
+#: segments have room in, Linux sends one segment each 200 ms, at the persist timer.
+_SLOW_BYTES: Final = 128 * 1024
 #: Between two acts of a user.
 _MOST_THOUGHT_SECONDS: Final = 0.1
 #: Who guesses tokens is held back by address, so he has one of his own.
@@ -113,7 +116,7 @@ async def _left(user: User) -> None:
 @_kind(2)
 async def _slow(user: User) -> None:
     """Reads slower than the answer comes."""
-    async with user.connect(buffer=4096) as client:
+    async with user.connect(buffer=_SLOW_BYTES) as client:
         asked = user.note("slow")
         model = user.random.choice(("steady/chat", "flaky/one"))
         stream = user.random.random() < 0.7
