@@ -12,6 +12,9 @@ METADATA := setup.py pyproject.toml
 PYTHON ?= python3
 ARGS ?=
 
+# Processes that share the tests.
+JOBS ?= 2
+
 # How long the soak takes.
 SOAK_SECONDS ?= 3600
 
@@ -39,7 +42,7 @@ run: $(VENV)/installed
 	$(BIN)/twistd -n --pidfile= aiproxy $(ARGS)
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest --cov
+	$(BIN)/python -m pytest --cov --numprocesses $(JOBS) --dist loadfile
 	AIPROXY_TEST_HTTP=stock $(BIN)/python -m pytest -q --no-cov $(OVER_STOCK)
 
 fuzz: $(VENV)/installed-test

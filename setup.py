@@ -98,6 +98,7 @@ setup(
             "prompt-toolkit>=3.0.50",
             "pytest>=9.0",
             "pytest-cov>=7.0",
+            "pytest-xdist>=3.8",
             "rich>=14.0",
             "schemathesis>=4.0",
             "setuptools>=77.0.3",

@@ -54,8 +54,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
+    from aiproxy.terminal.probe_command import add_probe_arguments
+
     parser.add_argument("-c", "--config", metavar="FILE", help="configuration file (YAML)")
     parser.add_argument("-e", "--env-file", metavar="FILE", help="file with environment variables")
+    add_probe_arguments(parser)
     parser.set_defaults(run=_check)
 
 
@@ -99,7 +102,7 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
 #: What each is for, and what adds its options.
 _COMMANDS: Final[Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]] = {
     "run": ("start the server in the foreground", _add_run),
-    "check": ("validate the configuration and show what it comes to", _add_check),
+    "check": ("validate the configuration, show what it comes to, ask the upstreams", _add_check),
     "health": ("ask a server whether it is ready", _add_health),
     "key": ("make a key for a client, or the hash of one", _add_key),
     "chat": ("talk with a model", _add_chat),
@@ -138,10 +141,16 @@ def _check(parsed: argparse.Namespace) -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return 1
-    print(describe(loaded.config, datetime.now(UTC)), end="")
+    failed = 0
+    if parsed.probe:
+        from aiproxy.terminal.probe_command import run_probe
+
+        failed = run_probe(loaded.config, parsed)
+    else:
+        print(describe(loaded.config, datetime.now(UTC)), end="")
     for warning in loaded.warnings:
         print(warning, file=sys.stderr)
-    return 1 if loaded.warnings else 0
+    return 1 if loaded.warnings else failed
 
 
 def _health(parsed: argparse.Namespace) -> int:

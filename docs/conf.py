@@ -2,6 +2,8 @@
 
 from importlib.metadata import version as version_of
 
+from sphinx.application import Sphinx
+
 project = "aiproxy"
 author = "aiproxy contributors"
 project_copyright = "2026, aiproxy contributors"
@@ -13,6 +15,19 @@ myst_heading_anchors = 3
 
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
+# As they are written: the value of os.environ would be the builder's, with his keys.
+autodoc_preserve_defaults = True
 
 html_theme = "furo"
 html_title = f"aiproxy {release}"
+
+
+def setup(app: Sphinx) -> None:
+    """Leave out the signatures that attrs makes: the parameters stand below."""
+    app.connect("autodoc-process-signature", _find_signature)
+
+
+def _find_signature(
+    app: Sphinx, what: str, name: str, value: object, options: object, signature: str, result: str
+) -> tuple[str, str]:
+    return ("" if what == "class" and hasattr(value, "__attrs_attrs__") else signature), result
