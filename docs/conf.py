@@ -1,8 +1,7 @@
 """How Sphinx builds these pages."""
 
 from importlib.metadata import version as version_of
-
-from sphinx.application import Sphinx
+from typing import Any
 
 project = "aiproxy"
 author = "aiproxy contributors"
@@ -22,12 +21,12 @@ html_theme = "furo"
 html_title = f"aiproxy {release}"
 
 
-def setup(app: Sphinx) -> None:
+def setup(app: Any) -> None:
     """Leave out the signatures that attrs makes: the parameters stand below."""
     app.connect("autodoc-process-signature", _find_signature)
 
 
 def _find_signature(
-    app: Sphinx, what: str, name: str, value: object, options: object, signature: str, result: str
+    app: Any, what: str, name: str, value: object, options: object, signature: str, result: str
 ) -> tuple[str, str]:
     return ("" if what == "class" and hasattr(value, "__attrs_attrs__") else signature), result
