@@ -150,7 +150,7 @@ def _check(parsed: argparse.Namespace) -> int:
         print(describe(loaded.config, datetime.now(UTC)), end="")
     for warning in loaded.warnings:
         print(warning, file=sys.stderr)
-    return 1 if loaded.warnings else failed
+    return failed or (1 if loaded.warnings else 0)
 
 
 def _health(parsed: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ connection, which the next one to the same provider may find open.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
@@ -23,7 +23,7 @@ from twisted.internet.defer import (
 )
 from twisted.internet.defer import TimeoutError as NotInTime
 
-from aiproxy.config.schema import Config, Model
+from aiproxy.config.schema import Config
 from aiproxy.dialects.dialect import StreamReader
 from aiproxy.dialects.operations import CHAT, EMBEDDINGS, IMAGES
 from aiproxy.dialects.shapes import ChatChunk, ChatRequest, Usage
@@ -34,17 +34,16 @@ from aiproxy.policy.routing import Candidate
 from aiproxy.providers.call import Call, name_source
 from aiproxy.providers.http import HTTPProvider
 from aiproxy.providers.registry import ProviderParts, ProviderRegistry
+from aiproxy.terminal.probe_questions import LIST, Question
 from aiproxy.terminal.probe_report import ProbeResult, find_hint, first_line
 from aiproxy.transport.client import UpstreamClient
 from aiproxy.transport.collect import collect
 from aiproxy.transport.images import ImageFetcher
 from aiproxy.transport.relay import StreamRelay
 
-__all__ = ["Question", "find_questions", "probe"]
+__all__ = ["probe"]
 
 _MOST_AT_ONCE: Final = 4
-#: What is asked beside a chat: a wildcard's provider is, for its models.
-_LIST: Final = "list"
 _REQUESTS: Final[Mapping[str, ChatRequest]] = {
     # Room for a model that thinks before it speaks.
     CHAT: {
@@ -54,69 +53,6 @@ _REQUESTS: Final[Mapping[str, ChatRequest]] = {
     EMBEDDINGS: {"input": "OK"},
     IMAGES: {"prompt": "A small red circle on white."},
 }
-
-
-@frozen
-class Question:
-    """
-    What is asked of one model with one key.
-
-    :param key: the key's number, from 1, where the model has several.
-    :param skipped: why it is not asked.
-    """
-
-    candidate: Candidate
-    operation: str = CHAT
-    key: int | None = None
-    skipped: str | None = None
-
-
-def find_questions(
-    config: Config, *, only: Sequence[str] = (), images: bool = False
-) -> list[Question]:
-    """
-    Return what there is to ask, in the order of the configuration.
-
-    :param only: names of models, also such as a wildcard serves; ``groq/*``
-        means all that begin so.  Without any, all models are meant.
-    :param images: ask for images too, which costs money.
-    :raises ValueError: a name means nothing.
-    """
-    if only:
-        chosen = dict(pair for name in only for pair in _choose(config, name))
-    else:
-        chosen = {model.name: model for model in config.models}
-    return [question for name in chosen for question in _questions(chosen[name], name, images)]
-
-
-def _choose(config: Config, name: str) -> list[tuple[str, Model]]:
-    if name.endswith("*"):
-        begins = name[:-1]
-        found = [(one.name, one) for one in config.models if one.name.startswith(begins)]
-    else:
-        model = config.find_model(name)
-        found = [] if model is None else [(name, model)]
-    if not found:
-        raise ValueError(f"there is no model {name}")
-    return found
-
-
-def _questions(model: Model, name: str, images: bool) -> Iterator[Question]:
-    operation, skipped = CHAT, None
-    if model.disabled is not None:
-        skipped = f"off: {model.disabled}"
-    elif model.kind == "image":
-        operation, skipped = IMAGES, None if images else "image"
-    elif name == model.name and model.wildcard:
-        operation = _LIST
-    elif "embed" in model.upstream_name(name).lower():
-        operation = EMBEDDINGS  # Only their names tell.
-    if skipped is not None:
-        yield Question(Candidate(model, name), operation, skipped=skipped)
-        return
-    several = len(model.tokens) > 1
-    for number, token in enumerate(model.tokens or (None,), 1):
-        yield Question(Candidate(model, name, token), operation, number if several else None)
 
 
 async def probe(
@@ -248,7 +184,7 @@ class _Prober:
         self, result: ProbeResult, candidate: Candidate, error: AIProxyError
     ) -> ProbeResult:
         name_source(error, candidate)
-        message = first_line(error.message)
+        message = error.message
         for token in candidate.model.tokens:
             message = message.replace(token.reveal(), "***")
         return evolve(
@@ -257,7 +193,7 @@ class _Prober:
             type=error.type,
             status=getattr(error, "upstream_status", None),
             code=None if error.code is None else first_line(str(error.code)),
-            message=message,
+            message=first_line(message),
             hint=find_hint(error, candidate, self.variables),
         )
 
@@ -267,7 +203,7 @@ class _Prober:
         provider = self.registry.find(candidate.model)
         if provider is None:
             raise UpstreamFailed(f"{candidate.model.provider_type} is not served by this version")
-        if question.operation == _LIST:
+        if question.operation == LIST:
             if not (isinstance(provider, HTTPProvider) and candidate.model.base_url):
                 return False
             progress.models = len(await provider.list_models(candidate))
@@ -291,10 +227,8 @@ class _Prober:
     async def _ask_whole(self, provider: IProvider, call: Call, progress: _Progress) -> None:
         reply: IReply = await provider.start(call)
         body = await collect(reply, self.config.server.max_response_bytes)
-        answer = reply.dialect.read_reply(body)
-        progress.usage = answer.get("usage")
-        if not answer.get("data"):
-            raise UpstreamFailed("the answer holds nothing", code="empty_answer")
+        # It refuses an answer without a vector or an image.
+        progress.usage = reply.dialect.read_reply(body).get("usage")
 
     async def _ask_stream(self, provider: IProvider, call: Call, progress: _Progress) -> None:
         reply: IReply = await provider.start(call)
@@ -361,7 +295,7 @@ class _Listener:
 
 def _missing(question: Question, progress: _Progress) -> str:
     """Say what did not come."""
-    if question.operation == _LIST:
+    if question.operation == LIST:
         return "there was no list"
     if progress.first is not None:
         return "the answer did not end"

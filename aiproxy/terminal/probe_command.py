@@ -22,7 +22,8 @@ from aiproxy.config.environment import read_environment
 from aiproxy.config.schema import Config
 from aiproxy.config.sources import Sources
 from aiproxy.errors import AIProxyError
-from aiproxy.terminal.probe import find_questions, probe
+from aiproxy.terminal.probe import probe
+from aiproxy.terminal.probe_questions import find_questions
 from aiproxy.terminal.probe_report import (
     ProbeResult,
     make_table,

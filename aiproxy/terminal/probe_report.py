@@ -35,7 +35,7 @@ __all__ = [
 _LINE_CHARACTERS: Final = 200
 #: What an error is called whose upstream has said nothing more exact.
 _NO_CODE: Final = "upstream_error"
-#: Columns that a narrow terminal does without, first one first.
+#: Columns that a narrow terminal does without, first one first; of keys it has the number.
 _SPARED: Final = ("Connect", "Tokens", "Provider", "Key", "First")
 _STYLES: Final[Mapping[str, str]] = {"ok": "green", "failed": "bold red", "not asked": "dim"}
 _RIGHT: Final = frozenset({"Connect", "First", "Total", "Tokens"})
@@ -167,13 +167,16 @@ def _columns(results: Sequence[ProbeResult], width: int | None = None) -> dict[s
     columns = {name: cells for name, cells in columns.items() if any(cells)}
     for name in _SPARED:
         if width is not None and _find_width(columns) > width:
-            columns.pop(name, None)
+            if name == "Key" and name in columns:
+                columns[name] = [cell.partition(" ")[0] for cell in columns[name]]
+            else:
+                columns.pop(name, None)
     return columns
 
 
 def _find_width(columns: Mapping[str, Sequence[str]]) -> int:
-    """Return how wide a table is, with three characters about each column."""
-    return sum(3 + max(map(len, (name, *cells))) for name, cells in columns.items())
+    """Return how wide a table is, with what stands about its columns."""
+    return 1 + sum(3 + max(map(len, (name, *cells))) for name, cells in columns.items())
 
 
 def _seconds(seconds: float | None) -> str:

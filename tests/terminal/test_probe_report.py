@@ -8,7 +8,7 @@ from io import StringIO
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
-from aiproxy.config.schema import Model
+from aiproxy.config.schema import Model, Secret
 from aiproxy.config.sections import Timeouts
 from aiproxy.errors import (
     AIProxyError,
@@ -97,6 +97,18 @@ class HintTests(SynchronousTestCase):
         self.assertIsNone(self.hint(UpstreamRateLimited("no")))
         self.assertIsNone(self.hint(InternalError("no")))
 
+    def test_key(self) -> None:
+        """A key that is refused is named by its variables, else by its fingerprint."""
+        token = Secret("sk-ours")
+        entry = Model("up/one", "up", "openai", "openai", "one", tokens=(token,))
+        refused = UpstreamAuthFailed("no")
+        for environment, name in (
+            ({"B": "sk-ours", "A": " sk-ours\n", "C": "sk-other"}, "in A or B"),
+            ({"C": "sk-other"}, f"{token.fingerprint} of up"),
+        ):
+            hint = find_hint(refused, Candidate(entry, "up/one", token), environment)
+            self.assertEqual(hint, f"the key {name} is refused")
+
 
 class LayoutTests(SynchronousTestCase):
     """Tables and lines."""
@@ -122,6 +134,15 @@ class LayoutTests(SynchronousTestCase):
             drawn = console.file.getvalue()  # type: ignore[attr-defined]
             self.assertIn("401 authentication failed", drawn)
             self.assertEqual("Connect" in drawn, has)
+
+    def test_room(self) -> None:
+        """No cell is broken where there are columns to do without, and keys keep their number."""
+        for width in range(57, 101):
+            console = Console(width=width, file=StringIO())
+            console.print(make_table([GOOD, BAD, SKIPPED], width))
+            drawn = console.file.getvalue()  # type: ignore[attr-defined]
+            self.assertIn("401 authentication failed", drawn, width)
+            self.assertIn("#2 abcd" if width > 90 else "#2 ", drawn, width)
 
     def test_trouble(self) -> None:
         """What failed, with what can be done."""
