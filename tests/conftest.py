@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import chdir
+from typing import Any
 
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
@@ -61,9 +62,21 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what another process has shown; see pytest-xdist."""
+    told = getattr(node, "workeroutput", {}).get("shown", ())
+    shown.shown.update(tuple(one) for one in told)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write or check the table of providers, if all tests have run over its recordings."""
     config = session.config
+    output = getattr(config, "workeroutput", None)
+    if output is not None:
+        # One of several processes: the first one puts together what all have seen.
+        output["shown"] = [list(one) for one in shown.shown]
+        return
     whole = config.args == config.getini("testpaths") and not config.option.keyword
     digest = recordings.digest_of_index()
     if session.testsfailed or not whole or not digest:
