@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from twisted.internet.interfaces import IConsumer, IProducer, IReactorTime
-from zope.interface import implementer
+from twisted.internet.interfaces import IConsumer, IReactorTime
 
 from aiproxy.config.schema import Config
 from aiproxy.dialects.redact import make_redactor, redact
@@ -22,8 +21,9 @@ from aiproxy.dialects.transcript import Transcript
 from aiproxy.errors import AIProxyError
 from aiproxy.gateway.answer import PlainAnswer
 from aiproxy.gateway.exchange import ClientCall
-from aiproxy.transport.line_sink import LineSink
+from aiproxy.transport.line_sink import PlacedSink
 from aiproxy.transport.line_targets import make_private_file
+from aiproxy.transport.wrapped_client import WrappedClient
 from aiproxy.wire.json import JSONError, dumps, loads
 
 __all__ = ["BodyCopy", "BodyLog"]
@@ -41,10 +41,8 @@ class BodyLog:
     """
 
     def __init__(self, config: Config, clock: IReactorTime, wall: Callable[[], float]) -> None:
-        self._clock = clock
         self._wall = wall
-        self._place = config.server.body_log
-        self._sink = self._make_sink(config)
+        self._sink = PlacedSink(config.server.body_log, make_private_file, clock, "the body log")
         self._mask = make_redactor(_find_secrets(config))
 
     def change(self, config: Config) -> None:
@@ -53,34 +51,23 @@ class BodyLog:
 
         :raises ConfigurationError: there is no such place; nothing has changed.
         """
-        if config.server.body_log != self._place:
-            before, self._sink = self._sink, self._make_sink(config)
-            self._place = config.server.body_log
-            if before is not None:
-                before.close()
-            self.reopen()
+        self._sink.change(config.server.body_log)
         self._mask = make_redactor(_find_secrets(config))
 
     def begin(self, call: ClientCall) -> BodyCopy | None:
         """Return what takes the bodies of a call; ``None`` if nobody wants them."""
-        return None if self._sink is None else BodyCopy(call, self._write)
+        return BodyCopy(call, self._write) if self._sink else None
 
     def reopen(self) -> None:
         """Open it, or open it anew: its file was moved."""
-        if self._sink is not None:
-            self._sink.reopen()
+        self._sink.reopen()
 
     def close(self) -> None:
         """Write what there is, and give all back."""
-        if self._sink is not None:
-            self._sink.close()
-
-    def _make_sink(self, config: Config) -> LineSink | None:
-        target = make_private_file(config.server.body_log)
-        return None if target is None else LineSink(target, self._clock, "the body log")
+        self._sink.close()
 
     def _write(self, document: dict[str, Any]) -> None:
-        if self._sink is not None:
+        if self._sink:
             now = datetime.fromtimestamp(self._wall(), UTC)
             when = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
             said = {name: redact(item, self._mask) for name, item in document.items()}
@@ -128,30 +115,16 @@ class BodyCopy:
         self._write(self._document)
 
 
-@implementer(IConsumer)
-class _Copied:
+class _Copied(WrappedClient):
     """A client, whose stream is read along."""
 
     def __init__(self, client: IConsumer) -> None:
-        self._client: Any = client
+        super().__init__(client)
         self.transcript = Transcript()
-
-    @property
-    def channel(self) -> Any:
-        """As the client's: ``None`` once it is gone."""
-        return getattr(self._client, "channel", self)
-
-    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Let the client pause the producer."""
-        self._client.registerProducer(producer, streaming)
-
-    def unregisterProducer(self) -> None:
-        """The producer is done."""
-        self._client.unregisterProducer()
 
     def write(self, data: bytes) -> None:
         """Write."""
-        self._client.write(data)
+        super().write(data)
         self.transcript.feed(data)
 
 

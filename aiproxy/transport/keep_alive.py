@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from twisted.internet.interfaces import IConsumer, IProducer, IReactorTime
-from zope.interface import implementer
+from twisted.internet.interfaces import IConsumer, IReactorTime
 
 from aiproxy.transport.deadline import Deadline
+from aiproxy.transport.wrapped_client import WrappedClient
 
 __all__ = ["KeepAlive"]
 
@@ -16,8 +16,7 @@ __all__ = ["KeepAlive"]
 _COMMENT: Final = b": keep-alive\n\n"
 
 
-@implementer(IConsumer)
-class KeepAlive:
+class KeepAlive(WrappedClient):
     """
     A client as a consumer, to whom something is written at least every so many seconds.
 
@@ -34,24 +33,11 @@ class KeepAlive:
         seconds: float,
         news: Callable[[], bytes] = lambda: b"",
     ) -> None:
-        self._client: Any = client
+        super().__init__(client)
         self._seconds = seconds
         self._news = news
         self._deadline = Deadline(clock, self.tell)
         self._deadline.set(seconds)
-
-    @property
-    def channel(self) -> Any:
-        """As the client's: ``None`` once it is gone."""
-        return getattr(self._client, "channel", self)
-
-    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Let the client pause the producer."""
-        self._client.registerProducer(producer, streaming)
-
-    def unregisterProducer(self) -> None:
-        """The producer is done."""
-        self._client.unregisterProducer()
 
     def write(self, data: bytes) -> None:
         """Write."""

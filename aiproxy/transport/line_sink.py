@@ -8,6 +8,7 @@ what is not taken in time is dropped, counted and told of.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -15,7 +16,7 @@ from twisted.logger import Logger
 
 from aiproxy.transport.line_targets import LineTarget
 
-__all__ = ["LineSink"]
+__all__ = ["LineSink", "PlacedSink"]
 
 #: Seconds until a line is written, and how many bytes are written sooner.
 _FLUSH_SECONDS: Final = 0.1
@@ -148,3 +149,58 @@ class LineSink:
                 why=self._why,
             )
             self._told, self._untold = now, 0
+
+
+class PlacedSink:
+    """
+    A sink at a place that may change; false where the place is nowhere.
+
+    Making one opens nothing.
+
+    :param make: returns the target of a place, ``None`` for nowhere.
+    :raises ConfigurationError: there is no such place.
+    """
+
+    def __init__(
+        self, place: str, make: Callable[[str], LineTarget | None], clock: IReactorTime, name: str
+    ) -> None:
+        self._make = make
+        self._clock = clock
+        self._name = name
+        self._place = place
+        self._sink = self._make_sink(place)
+
+    def __bool__(self) -> bool:
+        return self._sink is not None
+
+    def change(self, place: str) -> None:
+        """
+        Go to another place, if it is another.
+
+        :raises ConfigurationError: there is no such place; nothing has changed.
+        """
+        if place != self._place:
+            before, self._sink = self._sink, self._make_sink(place)
+            self._place = place
+            if before is not None:
+                before.close()
+            self.reopen()
+
+    def write(self, line: bytes) -> None:
+        """Take a line; see :class:`LineSink`."""
+        if self._sink is not None:
+            self._sink.write(line)
+
+    def reopen(self) -> None:
+        """Open it, or open it anew: its file was moved."""
+        if self._sink is not None:
+            self._sink.reopen()
+
+    def close(self) -> None:
+        """Write what there is, and give all back."""
+        if self._sink is not None:
+            self._sink.close()
+
+    def _make_sink(self, place: str) -> LineSink | None:
+        target = self._make(place)
+        return None if target is None else LineSink(target, self._clock, self._name)
