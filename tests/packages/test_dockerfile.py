@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import ClassVar
+from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -78,6 +79,48 @@ class FileTests(SynchronousTestCase):
         self.assertEqual(copy.flags, ("--from=build",))
         self.assertTrue(BUILD.base.endswith(" AS build"))
         self.assertEqual(copy.words, ["/opt/aiproxy", "/opt/aiproxy"])
+
+
+#: Runs a command in a copy of the machine's own root, which is thrown away: ``sh FOLDER COMMAND``.
+_IN_A_COPY = """set -eu
+mount -t tmpfs copy "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
+exec chroot "$1/root" /bin/sh -euc "$2"
+"""
+
+
+class LastStageTests(SynchronousTestCase):
+    """What is done in the stage that becomes the image."""
+
+    def test_user_and_folders(self) -> None:
+        """Its commands make the user, and the folders with the owners that they are to have."""
+        if os.geteuid() or shutil.which("unshare") is None:
+            raise SkipTest("only root may mount")
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        seen = "id aiproxy; stat --format '%n %u:%g %a' /config /state; getent passwd aiproxy"
+        run = subprocess.run(
+            [
+                *("unshare", "--mount", "--propagation", "private", "sh", "-c", _IN_A_COPY, "sh"),
+                *(str(folder), f"{FINAL.only('RUN').text}\n{seen}"),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.assertEqual(run.returncode, 0, run.stdout)
+        self.assertEqual(
+            run.stdout.splitlines()[-4:],
+            [
+                "uid=10001(aiproxy) gid=10001(aiproxy) groups=10001(aiproxy)",
+                "/config 0:0 755",
+                "/state 10001:10001 700",
+                "aiproxy:x:10001:10001::/state:/usr/sbin/nologin",
+            ],
+        )
+        self.assertEqual([*folder.iterdir()], [])
+        self.assertFalse(Path("/state").exists())
 
 
 class ImageTests(ServersTestCase):
