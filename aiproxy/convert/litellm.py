@@ -18,10 +18,10 @@ from aiproxy.convert.litellm_deployments import Deployments
 from aiproxy.convert.litellm_fallbacks import add_fallbacks
 from aiproxy.convert.litellm_names import Names
 from aiproxy.convert.litellm_settings import Settings
-from aiproxy.convert.litellm_values import Findings, Note, Value, read_value
+from aiproxy.convert.litellm_values import Findings, Note, Value
 from aiproxy.errors import ConfigurationError
 
-__all__ = ["Converted", "convert", "included", "read_value"]
+__all__ = ["Converted", "convert", "included"]
 
 _LISTS: Final = ("model_list", "credential_list")
 _SECTIONS: Final = ("litellm_settings", "router_settings", "general_settings")

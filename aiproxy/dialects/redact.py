@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from aiproxy.dialects.words import mask_keys
+from aiproxy.dialects.words import mask_and_cut, mask_keys
 
 __all__ = ["make_redactor", "redact"]
 
@@ -79,13 +79,14 @@ def _redact_text(text: str, mask: Callable[[str], str]) -> str:
     whole = len(text)
     text = _DATA_URL.sub(_tell_size_of_url, text)
     text = _BASE64.sub(_tell_size, text)
-    cut = len(text) - TEXT_LIMIT
-    text = mask(text[: TEXT_LIMIT + _MARGIN])
+    is_long = len(text) > TEXT_LIMIT + _MARGIN
+    text = mask_and_cut(text, TEXT_LIMIT, _MARGIN, lambda part: _mask_all(mask(part)))
+    return f"{text}… [of {whole:,} characters]" if is_long else text
+
+
+def _mask_all(text: str) -> str:
     text = _CLOUD_KEY.sub(_MASK, _PRIVATE_KEY.sub(_MASK, mask_keys(text)))
-    text = _DIGITS.sub(_mask_card, _MAIL.sub(_MASK, text))
-    if cut > 0:
-        text = f"{text[:TEXT_LIMIT]}… [of {whole:,} characters]"
-    return text
+    return _DIGITS.sub(_mask_card, _MAIL.sub(_MASK, text))
 
 
 def _tell_size_of_url(found: re.Match[str]) -> str:

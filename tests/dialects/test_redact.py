@@ -64,6 +64,12 @@ class RedactTests(SynchronousTestCase):
         cut = redact("word " * ((TEXT_LIMIT - 10) // 5) + key + " more" * 1000)
         self.assertNotIn("sk-a1", cut)
 
+    def test_cut_behind_keys(self) -> None:
+        """So is one at the end of what is looked at, when others before it have become short."""
+        for shift in range(124):
+            text = "." * shift + f"sk-{'b2' * 60} " * 600
+            self.assertNotRegex(redact(text), "sk-|b2b2")
+
     def test_deep(self) -> None:
         """What is nested beyond all sense is left out."""
         value: Any = "sk-proj-abcdefghijklmnop1234"

@@ -61,6 +61,13 @@ class FitWordsTests(SynchronousTestCase):
         ):
             self.assertEqual(fit_words(text), PAGE)
 
+    def test_cut_behind_keys(self) -> None:
+        """A key at the end of what is looked at is not shown, when others have become short."""
+        for shift in range(124):
+            words = fit_words("." * shift + f"sk-{'b2' * 60} " * 100)
+            self.assertNotRegex(words, "sk-|b2b2")
+            self.assertTrue(words.startswith("." * shift + "*** "))
+
     def test_length(self) -> None:
         """A text is cut at the bound, and a key that stands on the bound is still masked."""
         self.assertEqual(fit_words("x" * WORDS_LIMIT), "x" * WORDS_LIMIT)
