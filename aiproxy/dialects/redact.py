@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from aiproxy.dialects.words import mask_and_cut, mask_keys
+from aiproxy.dialects.words import begin, mask_keys
 
 __all__ = ["make_redactor", "redact"]
 
@@ -79,14 +79,11 @@ def _redact_text(text: str, mask: Callable[[str], str]) -> str:
     whole = len(text)
     text = _DATA_URL.sub(_tell_size_of_url, text)
     text = _BASE64.sub(_tell_size, text)
-    is_long = len(text) > TEXT_LIMIT + _MARGIN
-    text = mask_and_cut(text, TEXT_LIMIT, _MARGIN, lambda part: _mask_all(mask(part)))
-    return f"{text}… [of {whole:,} characters]" if is_long else text
-
-
-def _mask_all(text: str) -> str:
+    is_long = len(text) > TEXT_LIMIT
+    text = mask(begin(text, TEXT_LIMIT, _MARGIN))
     text = _CLOUD_KEY.sub(_MASK, _PRIVATE_KEY.sub(_MASK, mask_keys(text)))
-    return _DIGITS.sub(_mask_card, _MAIL.sub(_MASK, text))
+    text = _DIGITS.sub(_mask_card, _MAIL.sub(_MASK, text))
+    return f"{text[:TEXT_LIMIT]}… [of {whole:,} characters]" if is_long else text
 
 
 def _tell_size_of_url(found: re.Match[str]) -> str:

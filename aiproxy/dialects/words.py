@@ -9,10 +9,10 @@ answers with pages.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["WORDS_LIMIT", "fit_words", "mask_and_cut", "mask_keys", "read_words"]
+__all__ = ["WORDS_LIMIT", "begin", "fit_words", "mask_keys", "read_words"]
 
 #: Characters of a provider's message that are passed on.
 WORDS_LIMIT: Final = 2_000
@@ -58,23 +58,23 @@ def fit_words(text: str) -> str:
     """
     if _PAGE.search(text[: WORDS_LIMIT + _MARGIN]):
         return "the upstream answered with an HTML page"
-    text = mask_and_cut(text.strip(), WORDS_LIMIT, _MARGIN)
+    text = mask_keys(begin(text.strip(), WORDS_LIMIT, _MARGIN))
     return text if len(text) <= WORDS_LIMIT else text[: WORDS_LIMIT - 1] + "…"
 
 
-def mask_and_cut(
-    text: str, limit: int, margin: int, mask: Callable[[str], str] | None = None
-) -> str:
+def begin(text: str, limit: int, margin: int) -> str:
     """
-    Return the beginning of a text, masked: so many characters and a margin at most.
+    Return the beginning of a text, to be masked: so many characters and a margin at most.
 
-    Of what is longer the margin's length is left out at the end, for a key that
-    the cut went through was not known for one.
-
-    :param mask: in the place of :func:`mask_keys`.
+    It does not end within a word, for half of a key would not be known for one.
     """
-    masked = (mask or mask_keys)(text[: limit + margin])
-    return masked[: max(0, len(masked) - margin)] if len(text) > limit + margin else masked
+    end = limit + margin
+    if len(text) <= end:
+        return text
+    while end > limit and (text[end - 1].isalnum() or text[end - 1] in "-_"):
+        end -= 1
+    # No key is as long as the margin.
+    return text[: limit + margin if end == limit else end]
 
 
 def mask_keys(text: str) -> str:
