@@ -74,12 +74,20 @@ class HTTPReply:
     dialect: AnswerReader
     streamed: bool
     dropped: tuple[str, ...] = ()
-    after: Afterwards = field(factory=Afterwards)
+    after: Afterwards | None = None
 
     @property
     def headers(self) -> Mapping[str, str]:
         """The upstream's."""
         return self.response.headers
+
+    def take_whole(self) -> bytes | None:
+        """Take the body if all of it is here and nothing is left to be done."""
+        take_whole = getattr(self.response, "take_whole", None)
+        if take_whole is None or self.after:
+            return None
+        whole: bytes | None = take_whole()
+        return whole
 
     def deliver(self, consumer: IBodyConsumer) -> None:
         """Start the body."""
@@ -89,7 +97,8 @@ class HTTPReply:
     def abandon(self) -> None:
         """Close the connection."""
         self.response.abandon()
-        self.after.run()
+        if self.after is not None:
+            self.after.run()
 
 
 @implementer(IProvider)
@@ -152,7 +161,7 @@ class HTTPProvider:
     def _take(self, response: UpstreamResponse, call: Call, question: _Question) -> Any:
         """Take an answer; what is no success may need another request."""
         if 200 <= response.status < 300:
-            return question.reply(call, response, Afterwards())
+            return question.reply(call, response)
         settling = Deferred.fromCoroutine(self._settle(call, question, response, Afterwards()))
         return settling.addErrback(_name_failure, call.candidate)
 
@@ -236,7 +245,8 @@ class HTTPProvider:
                 self._without_usage.add(model.url or model.base_url or "")
                 return question.reply(call, response, after)
             body = await collect_some(response)
-        error = question.reader.read_error(response.status, response.headers, body)
+        reader = question.wire.reader or question.dialect
+        error = reader.read_error(response.status, response.headers, body)
         if isinstance(error, UpstreamError):
             error.rate_limits = read_rate_limits(response.headers)
         raise error
@@ -323,12 +333,9 @@ class _Question:
     dialect: Dialect
     wire: WireRequest
 
-    @property
-    def reader(self) -> AnswerReader:
-        """What reads the answer."""
-        return self.wire.reader or self.dialect
-
-    def reply(self, call: Call, response: UpstreamResponse, after: Afterwards) -> HTTPReply:
+    def reply(
+        self, call: Call, response: UpstreamResponse, after: Afterwards | None = None
+    ) -> HTTPReply:
         """Make the reply of a response that is a success."""
         streamed = False
         if call.stream:
@@ -336,7 +343,8 @@ class _Question:
             # anything: only JSON by its name is taken for a whole answer.
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             streamed = not kind.endswith("json")
-        return HTTPReply(response, self.reader, streamed, self.wire.dropped, after)
+        wire = self.wire
+        return HTTPReply(response, wire.reader or self.dialect, streamed, wire.dropped, after)
 
 
 def _laid_over(call: Call) -> ChatRequest:

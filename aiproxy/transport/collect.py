@@ -19,7 +19,12 @@ _SOME_BYTES = 64 * 1024
 
 
 class Deliverable(Protocol):
-    """An upstream's response, or an :class:`~aiproxy.interfaces.IReply`."""
+    """
+    An upstream's response, or an :class:`~aiproxy.interfaces.IReply`.
+
+    It may have a ``take_whole`` as well, which takes the body if all of it is
+    here already, and returns ``None`` if not.
+    """
 
     def deliver(self, consumer: IBodyConsumer) -> None:
         """Start the body towards the consumer."""
@@ -43,6 +48,10 @@ def collect_now(reply: Deliverable, limit_bytes: int) -> bytes | Deferred[bytes]
 
     Else, and where it cannot be had, as :func:`collect`.
     """
+    take_whole = getattr(reply, "take_whole", None)
+    whole: bytes | None = None if take_whole is None else take_whole()
+    if whole is not None:
+        return whole if len(whole) <= limit_bytes else fail(_too_long(limit_bytes))
     collector = _Collector(limit_bytes)
     reply.deliver(collector)
     return collector.result()
@@ -101,7 +110,7 @@ class _Collector:
 
     def _exceeded(self) -> None:
         self._pieces.clear()
-        self._fire(AnswerTooLarge(f"the answer is longer than {self._limit_bytes} bytes"))
+        self._fire(_too_long(self._limit_bytes))
 
     def _fire(self, result: bytes | Exception) -> None:
         if self._result is not None:
@@ -115,6 +124,10 @@ class _Collector:
             collected.errback(result)
         else:
             collected.callback(result)
+
+
+def _too_long(limit_bytes: int) -> AnswerTooLarge:
+    return AnswerTooLarge(f"the answer is longer than {limit_bytes} bytes")
 
 
 class _SomeCollector(_Collector):

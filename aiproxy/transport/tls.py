@@ -4,7 +4,7 @@ Whom we trust, and as whom we appear, when an upstream speaks TLS.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import frozen
 from OpenSSL import SSL, crypto
@@ -34,10 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["TLSSettings", "UpstreamTrust"]
 
 
-@frozen
-class TLSSettings:
+class TLSSettings(NamedTuple):
     """
-    How to talk TLS with one provider.
+    How to talk TLS with one provider; a tuple, for connections are found by it.
 
     :param ca_bundle: a PEM file with the authorities to trust *instead of* the
         platform's, as curl's ``--cacert`` and ``REQUESTS_CA_BUNDLE`` do; to

@@ -238,10 +238,10 @@ class ClientRequest:
     def _begin(self, status: int, blocks: Sequence[_HeaderBlock], head: dict[bytes, bytes]) -> None:
         raw = self.raw
         self.status = status
-        block = blocks[raw.isSecure()]
         if isinstance(raw, LlhttpRequest):
-            raw.begin(status, head, block.lines)
+            raw.begin(status, head, blocks[raw.secure].lines)
             return
+        block = blocks[raw.isSecure()]
         raw.setResponseCode(status, phrase_of(status))
         for name, value in (*block.headers.items(), *head.items()):
             raw.setHeader(name, value)

@@ -73,14 +73,18 @@ class LlhttpChannel(Protocol):
     One client's connection.
 
     :ivar refused: a request was refused, or the time is over: nothing more is taken.
-    :ivar is_last: the answer that is written now is the last one.
+    :ivar is_last: the connection ends with the answer that is written now.
+    :ivar peer: who is at the other end, known from the first request on.
+    :ivar secure: the connection has TLS, so too.
     """
 
     def __init__(self, site: ChannelOwner) -> None:
         self.site = site
         self.factory = site
         self.refused = False
-        self._last = False
+        self.is_last = False
+        self.peer: IAddress | None = None
+        self.secure = False
         self._request: Any = None
         self._serving = False
         self._waiting = b""
@@ -88,7 +92,6 @@ class LlhttpChannel(Protocol):
         self._producer: IPushProducer | None = None
         self._client_full = False
         self._is_tcp = False
-        self._peer: IAddress | None = None
         self._flush_rounds = 0
         self._body_started = 0.0
         self._reader = RequestReader(site.max_request_bytes)
@@ -109,7 +112,7 @@ class LlhttpChannel(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Some bytes came."""
-        if self.refused or self._last:
+        if self.refused or self.is_last:
             return
         if self._request is not None:
             self._waiting += data
@@ -121,7 +124,7 @@ class LlhttpChannel(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone."""
-        self._last = True
+        self.is_last = True
         self._deadline.close()
         self._reader.close()
         request, self._request = self._request, None
@@ -180,7 +183,7 @@ class LlhttpChannel(Protocol):
         self._serving = True
         reader = self._reader
         try:
-            while self._request is None and not (self.refused or self._last):
+            while self._request is None and not (self.refused or self.is_last):
                 if reader.ready:
                     self._start(reader.ready.pop(0))
                 elif reader.refusal is not None:
@@ -201,8 +204,10 @@ class LlhttpChannel(Protocol):
             self.transport.resumeProducing()  # type: ignore[union-attr]
 
     def _start(self, received: ReceivedRequest) -> None:
+        if self.peer is None:
+            self._look_at_peer()
         self._deadline.rest()
-        self._last = received.last or self.site.draining
+        self.is_last = received.last or self.site.draining
         answer = self.site.hot.get((received.method, received.target))
         if answer is not None:
             self._request = request = LlhttpRequest(self, received)
@@ -214,16 +219,20 @@ class LlhttpChannel(Protocol):
             headers.addRawHeader(name, value)
         stock.requestHeaders = headers
         stock.content = BytesIO(received.body)
-        if self._last:
+        if self.is_last:
             stock.responseHeaders.setRawHeaders(b"connection", [b"close"])
         stock.requestReceived(received.method, received.target, received.version)
+
+    def _look_at_peer(self) -> None:
+        self.peer = self.transport.getPeer()  # type: ignore[union-attr]
+        self.secure = bool(ISSLTransport.providedBy(self.transport))
 
     def requestDone(self, request: LlhttpRequest | StockRequest) -> None:
         """An answer was written."""
         self._request = None
         self._producer = None
         self._flush_rounds = 0
-        if self._last:
+        if self.is_last:
             if self._client_full:
                 # Its end waits for a client that may never read the rest.
                 self._deadline.set(IDLE_SECONDS)
@@ -248,20 +257,16 @@ class LlhttpChannel(Protocol):
     # --- what requests ask of it --------------------------------------------------
 
     @property
-    def is_last(self) -> bool:
-        """The connection ends with the answer that is written now."""
-        return self._last
-
-    @property
     def date(self) -> bytes:
         """Now, for a ``Date`` header."""
         return self.site.date
 
     def getPeer(self) -> IAddress:
         """Return who is at the other end."""
-        if self._peer is None:
-            self._peer = self.transport.getPeer()  # type: ignore[union-attr]
-        return self._peer
+        if self.peer is None:
+            self._look_at_peer()
+        peer: Any = self.peer
+        return peer  # type: ignore[no-any-return]
 
     def getHost(self) -> IAddress:
         """Return what of us is at this end."""
@@ -270,7 +275,7 @@ class LlhttpChannel(Protocol):
 
     def isSecure(self) -> bool:
         """Whether the connection has TLS."""
-        return bool(ISSLTransport.providedBy(self.transport))
+        return self.secure
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         """Write the head of one of Twisted's answers."""
@@ -334,13 +339,13 @@ class LlhttpChannel(Protocol):
             self.loseConnection()
         elif self._request is not None:
             # One whose head is still to come sees by the site that it is the last.
-            self._last = True
+            self.is_last = True
             if isinstance(self._request, StockRequest) and not self._request.startedWriting:
                 self._request.responseHeaders.setRawHeaders(b"connection", [b"close"])
 
     def loseConnection(self) -> None:
         """Close in order."""
-        self._last = True
+        self.is_last = True
         transport: Any = self.transport
         transport.unregisterProducer()
         transport.loseConnection()
@@ -356,6 +361,8 @@ class LlhttpChannel(Protocol):
         if self.refused:
             return
         self.refused = True
+        if self.peer is None:
+            self._look_at_peer()
         current = self._reader.current
         if self._request is not None:
             told = self._request.getHeader(b"x-request-id")
@@ -364,9 +371,9 @@ class LlhttpChannel(Protocol):
             told, method = current.headers.get(b"x-request-id"), current.method
         chosen = choose_request_id(told)
         if self._request is None:  # Else that one has a line of its own.
-            address = getattr(self.getPeer(), "host", "local")
+            address = getattr(self.peer, "host", "local")
             self.site.refused(chosen.decode("ascii"), address, error)
-        head, body = write_refusal(error, chosen, self.isSecure())
+        head, body = write_refusal(error, chosen, self.secure)
         transport: Any = self.transport
         # What the client still sends is read, whatever has paused it.
         transport.unregisterProducer()
@@ -374,7 +381,7 @@ class LlhttpChannel(Protocol):
         transport.write(head if method == b"HEAD" else head + body)
         self._waiting = b""
         self._deadline.set(LINGER_SECONDS)
-        if self.isSecure():
+        if self.secure:
             # Its end is TLS's own: below it, a FIN would overtake what TLS has yet to write.
             transport.loseConnection()
         else:

@@ -66,6 +66,7 @@ class HTTPExchange:
     :param sent: called when the last byte was handed over.
     :ivar status: 0 until the answer's head is there.
     :ivar fields: its headers as they came, names in lower case.
+    :ivar encodings: of its body, as they came.
     :ivar reused: the connection had served before.
     """
 
@@ -80,6 +81,7 @@ class HTTPExchange:
         "body",
         "connected",
         "connection",
+        "encodings",
         "fields",
         "head",
         "host",
@@ -153,6 +155,20 @@ class HTTPExchange:
         elif self.connection is not None and not self.paused:
             self.connection.resume()
 
+    def take_whole(self) -> bytes | None:
+        """
+        Take the body, if all of it is here, in the place of :meth:`deliver`.
+
+        :return: ``None``: it is not, and has to be delivered.
+        """
+        if not self._ended or self._over or self._consumer is not None:
+            return None
+        self._over = True
+        pieces, self._pieces = self._pieces, None
+        if not pieces:
+            return b""
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
     def abandon(self) -> None:
         """Close the connection, whatever the body's state.  Harmless when repeated."""
         if self._consumer is None:
@@ -191,6 +207,7 @@ class HTTPExchange:
         self.version = reader.version
         self.reason = reader.reason
         self.fields = reader.fields
+        self.encodings = reader.encodings
         self.until_close = reader.until_close
         # It will not be sent again, and may be long.
         self.head = self.body = b""
@@ -200,10 +217,9 @@ class HTTPExchange:
         result, self.result = self.result, None
         if result is None:
             return
-        encodings = [value for name, value in self.fields if name == b"content-encoding"]
         refusal: AIProxyError | None = None
-        if encodings or self.status > 599:
-            refusal = read_refusal(self.status, encodings)
+        if self.encodings or self.status > 599:
+            refusal = read_refusal(self.status, self.encodings)
         elif self.status == 407:
             refusal = self.route.refuse(407)
         if refusal is None:

@@ -5,7 +5,7 @@ Header fields of requests to upstreams and of their answers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 __all__ = ["FRAMING", "read_fields", "read_keep_alive", "write_fields"]
@@ -22,18 +22,20 @@ _HIDDEN = frozenset(
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-def read_fields(fields: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
+def read_fields(fields: Sequence[tuple[bytes, bytes]]) -> Mapping[str, str]:
     """
     Return headers as text, the first value of each, without those about the connection.
 
     :param fields: names in lower case.
     """
-    shown = [(name.decode("ascii"), value) for name, value in fields if name not in _HIDDEN]
-    shown.reverse()
-    try:
-        return {name: value.decode("utf-8") for name, value in shown}
-    except UnicodeDecodeError:
-        return {name: _read_text(value) for name, value in shown}
+    shown: dict[str, str] = {}
+    for name, value in reversed(fields):
+        if name not in _HIDDEN:
+            try:
+                shown[name.decode("ascii")] = value.decode("utf-8")
+            except UnicodeDecodeError:
+                shown[name.decode("ascii")] = value.decode("latin-1")
+    return shown
 
 
 def read_keep_alive(fields: Iterable[tuple[bytes, bytes]]) -> float:
@@ -86,10 +88,3 @@ def write_fields(headers: Mapping[str, str], host: str, user_agent: str) -> byte
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\0" in text:
         text = "\r\n".join(" ".join(re.split(r"[\r\n\0]+", line)) for line in lines)
     return text.encode("utf-8")
-
-
-def _read_text(value: bytes) -> str:
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value.decode("latin-1")

@@ -22,25 +22,26 @@ __all__ = ["LlhttpRequest", "phrase_of", "response_head", "write_lines"]
 
 _log = Logger()
 _PHRASES: Final = {int(status): status.phrase.encode() for status in HTTPStatus}
+_OTHER_PHRASE: Final = b"Upstream Status"
 _BODILESS: Final = frozenset((204, 304))
 
 
 class ServerConnection(Protocol):
-    """The connection that a request has come by."""
+    """
+    The connection that a request has come by.
 
-    @property
-    def is_last(self) -> bool:
-        """Whether it ends with the answer that is written now."""
+    :ivar is_last: it ends with the answer that is written now.
+    :ivar peer: who is at the other end.
+    :ivar secure: it has TLS.
+    """
+
+    is_last: bool
+    peer: IAddress | None
+    secure: bool
 
     @property
     def date(self) -> bytes:
         """Now, for a ``Date`` header."""
-
-    def getPeer(self) -> IAddress:
-        """Return who is at the other end."""
-
-    def isSecure(self) -> bool:
-        """Whether it has TLS."""
 
     def write(self, data: bytes) -> None:
         """Write."""
@@ -70,6 +71,7 @@ class LlhttpRequest:
     know which it has.  It takes one way to answer that Twisted's has not:
     :meth:`begin`, with the whole head.
 
+    :ivar secure: its connection has TLS.
     :ivar gone: called if the client leaves before the answer's end.
     :ivar running: what answers; it is cancelled then.
     """
@@ -86,6 +88,7 @@ class LlhttpRequest:
         "finished",
         "gone",
         "running",
+        "secure",
         "startedWriting",
     )
 
@@ -95,7 +98,8 @@ class LlhttpRequest:
         self.startedWriting = 0
         self.gone: Callable[[], None] | None = None
         self.running: Deferred[None] | None = None
-        self._peer = channel.getPeer()
+        self.secure = channel.secure
+        self._peer = channel.peer
         self._received = received
         self._code = 200
         self._headers: dict[bytes, bytes] = {}
@@ -157,13 +161,13 @@ class LlhttpRequest:
         """Return all values of a header, as they came; its name is in lower case."""
         return [value for name, value in self._received.pairs if name == key]
 
-    def getClientAddress(self) -> IAddress:
+    def getClientAddress(self) -> IAddress | None:
         """Return who is at the other end of the connection."""
         return self._peer
 
     def isSecure(self) -> bool:
         """Whether the connection has TLS."""
-        return self.channel is not None and self.channel.isSecure()
+        return self.secure
 
     def notifyFinish(self) -> Deferred[None]:
         """Return what fires at the answer's end, and fails where the client leaves before."""
@@ -245,7 +249,8 @@ class LlhttpRequest:
         self.gone = self.running = None
         self.channel = None
         channel.requestDone(self)
-        self._notify(None)
+        if self._notifications is not None:
+            self._notify(None)
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """Let the client's reading pause the producer."""
@@ -291,7 +296,7 @@ class LlhttpRequest:
 
 def phrase_of(status: int) -> bytes:
     """Return the phrase of a status."""
-    return _PHRASES.get(status, b"Upstream Status")
+    return _PHRASES.get(status, _OTHER_PHRASE)
 
 
 def response_head(
@@ -306,7 +311,8 @@ def response_head(
     head = b"\r\n".join(written)
     if head.count(b"\n") != len(written) - 1 or head.count(b"\r") != len(written) - 1:
         head = b"\r\n".join([b" ".join(line.splitlines()) for line in written])
-    first = b"HTTP/1.1 %d %b\r\ndate: %b\r\n" % (code, phrase_of(code), date)
+    phrase = _PHRASES.get(code, _OTHER_PHRASE)
+    first = b"HTTP/1.1 %d %b\r\ndate: %b\r\n" % (code, phrase, date)
     return b"%b%b%b\r\n\r\n" % (first, lines, head)
 
 

@@ -9,6 +9,7 @@ What it would let pass and a stricter parser would not is refused here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from httptools import HttpParserError, HttpResponseParser
@@ -38,6 +39,7 @@ class ResponseReader:
     :ivar version: the HTTP version, as ``"1.1"``.
     :ivar reason: the reason phrase.
     :ivar fields: the headers as they came, names in lower case.
+    :ivar encodings: of the body, as they came; mostly there are none.
     :ivar pieces: what came of the body; who feeds takes it away.
     :ivar until_close: the body has no length: the connection's end is its end.
     :ivar ended: the answer is complete.
@@ -51,6 +53,7 @@ class ResponseReader:
         "_interim",
         "_parser",
         "_silent_bytes",
+        "encodings",
         "ended",
         "fields",
         "heard",
@@ -83,6 +86,7 @@ class ResponseReader:
         self.version = ""
         self.reason = b""
         self.fields: list[tuple[bytes, bytes]] = []
+        self.encodings: Sequence[bytes] = ()
         self.until_close = False
         self.ended = False
         self._bodiless = bodiless
@@ -151,9 +155,13 @@ class ResponseReader:
         """The head is complete: decide where the answer ends, or refuse it."""
         parser = self._parser
         assert parser is not None
-        fields = self.fields
         # RFC 9112, 6: what says where the body ends.
-        framing = [field for field in fields if field[0] in _FRAMING]
+        framing = []
+        for field in self.fields:
+            if field[0] in _FRAMING:
+                framing.append(field)
+            elif field[0] == b"content-encoding":
+                self.encodings = (*self.encodings, field[1])
         version = parser.get_http_version()
         status = parser.get_status_code()
         if status < 200:
@@ -195,6 +203,7 @@ class ResponseReader:
         if self._interim > _MAX_INTERIM:
             raise self._endless()
         self.fields.clear()
+        self.encodings = ()
         self.reason = b""
 
     # --- refusals -----------------------------------------------------------------

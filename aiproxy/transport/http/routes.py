@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, cast
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -106,10 +106,11 @@ class UpstreamRoute:
         if connection is None:
             self.open(exchange)
         else:
-            connection.idle_timeout = self.idle_timeout
+            ours: Any = connection
+            ours.idle_timeout = self.idle_timeout
             exchange.reused = True
             try:
-                cast(HTTPConnection, connection).send(exchange)
+                ours.send(exchange)
             except Exception:
                 exchange.failed_to_send(Failure())
         return result
@@ -117,9 +118,9 @@ class UpstreamRoute:
     def open(self, exchange: HTTPExchange) -> None:
         """Send a request on a fresh connection."""
 
-        def opened(connection: object) -> None:
+        def opened(connection: HTTPConnection) -> None:
             exchange.opening = None
-            cast(HTTPConnection, connection).send(exchange)
+            connection.send(exchange)
 
         exchange.reused = False
         build = partial(

@@ -117,8 +117,9 @@ class StockResponse:
 
     def __init__(self, response: IResponse, host: str) -> None:
         self.status: int = response.code
+        fields = response.headers.getAllRawHeaders()
         self.headers: Mapping[str, str] = read_fields(
-            (name.lower(), values[0]) for name, values in response.headers.getAllRawHeaders()
+            [(name.lower(), values[0]) for name, values in fields]
         )
         self._response = response
         self._host = host
