@@ -157,7 +157,7 @@ class Proxy:
 
         :raises ConfigurationError: it cannot be used; then nothing has changed.
         """
-        self._dispatcher.plan = self._compile(config)
+        self._dispatcher.change(self._compile(config))
         self._discovery.change(config)
         if self.service.running:
             self._discovery.refresh()

@@ -13,7 +13,7 @@ from aiproxy import __version__
 from aiproxy.config.load import Loaded
 from aiproxy.config.secret import Secret
 from aiproxy.errors import ConfigurationError, Problem
-from aiproxy.garbage import settle_garbage_collector
+from aiproxy.garbage import GarbageCollector
 from aiproxy.gateway.access_log import AccessLog
 from aiproxy.gateway.body_log import BodyLog
 from aiproxy.listening import ListenError, Place, refuse_unguarded
@@ -78,7 +78,9 @@ class Server:
         # Not before: under twistd a fork and the loss of privileges lie behind us then.
         reactor.callWhenRunning(self.reopen)
         reactor.callWhenRunning(self._trace, reactor)
-        reactor.callWhenRunning(settle_garbage_collector)
+        collector = GarbageCollector(reactor, lambda: self.service.calls)
+        reactor.callWhenRunning(collector.start)
+        reactor.addSystemEventTrigger("after", "shutdown", collector.stop)
         reactor.addSystemEventTrigger("after", "shutdown", self._log.close)
         reactor.addSystemEventTrigger("after", "shutdown", self._bodies.close)
 

@@ -90,6 +90,11 @@ class ProxyService(Service):
         """Stop, when it comes to that, as another configuration has it."""
         self._server = server
 
+    @property
+    def calls(self) -> int:
+        """How many calls are running."""
+        return len(self._running_calls)
+
     def privilegedStartService(self) -> None:
         """
         Listen, where that is ours, while the process may still do it anywhere.

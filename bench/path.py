@@ -56,6 +56,8 @@ class _Reactor:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
+        # What is used all the time is found as it would be there.
+        self.seconds, self.callLater = reactor.seconds, reactor.callLater
         self.upstream: Protocol | None = None
 
     def __getattr__(self, name: str) -> Any:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Callable
+from weakref import ReferenceType, ref
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from aiproxy.garbage import THRESHOLDS, settle_garbage_collector
+from aiproxy.garbage import (
+    LOOK_SECONDS,
+    MOST_GROWN,
+    QUIET_CALLS,
+    THRESHOLDS,
+    GarbageCollector,
+)
 from aiproxy.interfaces import IReply
 from aiproxy.providers.call import Call
 from tests.sites import HTTP
@@ -17,17 +25,81 @@ from tests.transport.http.clients import Client
 from tests.web.serving import ScriptedReply, ServingTestCase
 
 
-class SettleTests(SynchronousTestCase):
-    """The collector's settings."""
+class Cycle:
+    """Refers to itself, so that only a collection can end it."""
 
-    def test_settle(self) -> None:
-        """What is there is left out of collections, which become rare."""
+    def __init__(self) -> None:
+        self.itself = self
+
+
+class CollectorTests(SynchronousTestCase):
+    """When full collections come."""
+
+    def setUp(self) -> None:
         self.addCleanup(gc.set_threshold, *gc.get_threshold())
         self.addCleanup(gc.unfreeze)
-        before = gc.get_freeze_count()
-        settle_garbage_collector()
+        self.clock = Clock()
+        self.running = 0
+        self.collector = GarbageCollector(self.clock, lambda: self.running)
+        self.frozen = gc.get_freeze_count()
+        self.collector.start()
+        self.addCleanup(self.collector.stop)
+
+    def grow_old(self, times: int = 1) -> ReferenceType[Cycle]:
+        """Let a cycle grow old before nobody knows it any more, and others so many times."""
+        cycle = Cycle()
+        for _ in range(times):
+            gc.collect(1)
+        return ref(cycle)
+
+    def test_start(self) -> None:
+        """What is there is left out of collections, which become rare."""
         self.assertEqual(gc.get_threshold(), THRESHOLDS)
-        self.assertGreater(gc.get_freeze_count(), before)
+        self.assertGreater(gc.get_freeze_count(), self.frozen)
+
+    def test_quiet(self) -> None:
+        """With few calls a full one comes at the next look, if anything has grown old."""
+        self.running = QUIET_CALLS
+        old = self.grow_old()
+        self.assertIsNotNone(old())
+        self.clock.advance(LOOK_SECONDS)
+        self.assertIsNone(old())
+        full = gc.get_stats()[2]["collections"]
+        self.clock.advance(LOOK_SECONDS)
+        self.assertEqual(gc.get_stats()[2]["collections"], full)
+
+    def test_busy(self) -> None:
+        """With many it waits until it may be worth it."""
+        self.running = QUIET_CALLS + 1
+        step = THRESHOLDS[0] * (THRESHOLDS[1] + 1)
+        old = self.grow_old(MOST_GROWN // step - 1)
+        self.clock.advance(LOOK_SECONDS)
+        self.assertIsNotNone(old())
+        gc.collect(1)
+        self.clock.advance(LOOK_SECONDS)
+        self.assertIsNone(old())
+
+    def test_many(self) -> None:
+        """With many objects it waits until there are three times as many."""
+        self.running = QUIET_CALLS + 1
+        kept = [Cycle() for _ in range(MOST_GROWN)]
+        steps = MOST_GROWN // (THRESHOLDS[0] * (THRESHOLDS[1] + 1))
+        self.grow_old(steps)
+        self.clock.advance(LOOK_SECONDS)
+        old = self.grow_old(steps)
+        self.clock.advance(LOOK_SECONDS)
+        self.assertIsNotNone(old())
+        for _ in range(4 * steps):
+            gc.collect(1)
+        self.clock.advance(LOOK_SECONDS)
+        self.assertIsNone(old())
+        self.assertEqual(len(kept), MOST_GROWN)
+
+    def test_stop(self) -> None:
+        """Nobody looks any more."""
+        self.collector.stop()
+        self.collector.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class CycleTests(ServingTestCase):

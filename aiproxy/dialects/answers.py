@@ -11,7 +11,7 @@ from typing import Any
 
 from aiproxy.dialects.openai_errors import judge, judge_choice
 from aiproxy.dialects.openai_facts import holds_error, read_facts
-from aiproxy.dialects.openai_repairs import find_usage, repair_choice
+from aiproxy.dialects.openai_repairs import find_usage, is_plain, repair_choice
 from aiproxy.dialects.shapes import ChatAnswer, says_something
 from aiproxy.errors import UpstreamFailed
 from aiproxy.wire.json import JSONError, loads
@@ -49,8 +49,9 @@ def settle_answer(answer: object) -> ChatAnswer:
     if not isinstance(choices, list) or not choices:
         raise UpstreamFailed("the upstream's answer has no choices")
     for place, choice in enumerate(choices):
-        _check(choice)
-        repair_choice(choice, place, answer)
+        if not is_plain(choice):  # Nearly all are.
+            _check(choice)
+            repair_choice(choice, place, answer)
     usage = find_usage(answer)
     if usage is not None:
         answer["usage"] = usage

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from attrs import Factory, frozen
+from attrs import Factory, define
 
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest, Usage
 from aiproxy.errors import AIProxyError
@@ -19,7 +19,7 @@ from aiproxy.errors import AIProxyError
 __all__ = ["AnswerReader", "Dialect", "StreamReader", "WireRequest"]
 
 
-@frozen
+@define
 class WireRequest:
     """
     One request, ready for the wire.

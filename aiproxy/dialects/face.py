@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from attrs import frozen
+from attrs import define
 
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest
 from aiproxy.errors import AIProxyError, InvalidRequest
@@ -19,7 +19,7 @@ from aiproxy.wire.json import MAX_DEPTH, JSONError, loads
 __all__ = ["Face", "StreamWriter", "WrittenAnswer", "read_object"]
 
 
-@frozen
+@define
 class WrittenAnswer:
     """A whole answer, ready for the client."""
 

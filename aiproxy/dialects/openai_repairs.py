@@ -62,6 +62,7 @@ __all__ = [
     "find_payload",
     "find_told_usage",
     "find_usage",
+    "is_plain",
     "made_call_id",
     "repair_arguments",
     "repair_choice",
@@ -133,8 +134,6 @@ def repair_choice(choice: dict[str, Any], place: int, answer: Mapping[str, Any])
     :param place: its place in the list of choices.
     :param answer: the answer that it stands in.
     """
-    if _is_plain(choice):
-        return
     index = choice.get("index")
     if not isinstance(index, int) or isinstance(index, bool):
         choice["index"] = index = place
@@ -155,11 +154,13 @@ def repair_choice(choice: dict[str, Any], place: int, answer: Mapping[str, Any])
         repair_finish(choice, called="function_call" if message.get("function_call") else "")
 
 
-def _is_plain(choice: dict[str, Any]) -> bool:
+def is_plain(choice: object) -> bool:
     """Whether a choice is a text as OpenAI would write it, and nothing else."""
-    message = choice["message"]
     return (
-        type(choice.get("index")) is int
+        isinstance(choice, dict)
+        and isinstance(message := choice.get("message"), dict)
+        and not choice.get("error")
+        and type(choice.get("index")) is int
         and message.get("role") == "assistant"
         and type(message.get("content")) is str
         and choice.get("finish_reason") in FINISH_REASONS
@@ -237,7 +238,9 @@ def made_call_id(answer: Mapping[str, Any], index: int, number: int) -> str:
 
 def find_usage(document: Mapping[str, Any]) -> Usage | None:
     """Find the usage in an answer or a chunk, wherever it stands, and put it right."""
-    usage = find_told_usage(document)
+    usage = document.get("usage")
+    if not (usage and isinstance(usage, dict)):
+        usage = find_told_usage(document)
     return None if usage is None else repair_usage(usage)
 
 
@@ -256,36 +259,25 @@ def find_told_usage(document: Mapping[str, Any]) -> Usage | None:
 
 def repair_usage(usage: Usage) -> Usage:
     """Return a usage whose sums and parts are right; itself, where they are."""
-    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    total = _count(usage, "total_tokens")
-    if (
-        prompt is not None
-        and completion is not None
-        and (total or 0) <= prompt + completion
-        and (_count(usage.get("prompt_tokens_details"), "cached_tokens") or 0) <= prompt
-        and (_count(usage.get("completion_tokens_details"), "reasoning_tokens") or 0) <= completion
-    ):
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if type(prompt) is not int or type(completion) is not int:
         return usage
-    if prompt is None or completion is None:
-        return usage
-    repaired = dict(usage)
-    uncounted = (total or 0) - prompt - completion
+    repaired: Usage | None = None
+    total, heard = usage.get("total_tokens"), usage.get("prompt_tokens_details")
+    uncounted = (total if type(total) is int else 0) - prompt - completion
     if uncounted > 0:
-        if _count(usage.get("prompt_tokens_details"), "audio_tokens") == uncounted:
+        repaired = dict(usage)
+        if isinstance(heard, dict) and heard.get("audio_tokens") == uncounted:
             repaired["prompt_tokens"] = prompt = prompt + uncounted
         else:
             repaired["completion_tokens"] = completion = completion + uncounted
-    for whole, details, part in (
+    for whole, name, part in (
         (prompt, "prompt_tokens_details", "cached_tokens"),
         (completion, "completion_tokens_details", "reasoning_tokens"),
     ):
-        told = _count(usage.get(details), part)
-        if told is not None and told > whole:
-            repaired[details] = {**usage[details], part: whole}
-    return usage if repaired == usage else repaired
-
-
-def _count(holder: object, name: str) -> int | None:
-    """Give a number of tokens, where there is one."""
-    told = holder.get(name) if isinstance(holder, dict) else None
-    return told if type(told) is int else None
+        details = usage.get(name)
+        told = details.get(part) if isinstance(details, dict) else None
+        if type(told) is int and told > whole:
+            repaired = dict(usage) if repaired is None else repaired
+            repaired[name] = {**usage[name], part: whole}
+    return usage if repaired is None else repaired

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection, Sequence
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -38,7 +38,7 @@ _SHARED_LOOK = 0.03
 _OTHERS_WAIT = Held("queue", None)
 
 
-@frozen
+@define(eq=False)
 class Entry:
     """
     The right to ask one candidate.
@@ -54,7 +54,8 @@ class Entry:
     def leave(self) -> None:
         """The attempt is over: who waits may go.  Harmless when repeated."""
         self.lease.release()
-        self._gate.wake()
+        if self._gate.waiting:
+            self._gate.wake()
 
 
 @define(eq=False)
@@ -171,7 +172,9 @@ class Gate:
             fails with it when the patience is over.
         :raises ModelUnavailable: so it is with those that are passed by.
         """
-        paced = max([candidate.model.min_interval for candidate in candidates], default=0.0)
+        paced = 0.0
+        for candidate in candidates:
+            paced = max(paced, candidate.model.min_interval)
         waits = patience > 0 or paced > 0
         found = self._try(candidates, tokens, patience, self._queue.wanted if waits else ())
         if isinstance(found, Entry):
@@ -202,7 +205,7 @@ class Gate:
 
     def wake(self) -> None:
         """Something has become free: look who may go, soon."""
-        if self._queue:
+        if self.waiting:
             self._look_in(0.0)
 
     # --- trying ---------------------------------------------------------------
@@ -234,8 +237,9 @@ class Gate:
     def _admit(
         self, candidate: Candidate, now: float, wall: float, tokens: int, patience: float
     ) -> tuple[Admission, Lease] | Held:
-        standing = self._standings.find(limit_key(candidate))
-        if standing.open and (out := standing.when(now)):
+        standing = self._standings.find(candidate.limit_key)
+        is_open = standing.open
+        if is_open and (out := standing.when(now)):
             return Held("breaker", out)
         # Turns that are further away are given here, to callers in turn.
         reach = candidate.model.min_interval
@@ -245,7 +249,7 @@ class Gate:
         found = admission.admit(now, wall, tokens)
         if isinstance(found, Held):
             return found
-        if standing.open:
+        if is_open:
             standing.admit(now)  # It is the probe.
         return admission, found
 
@@ -260,7 +264,7 @@ class Gate:
     def _admission(self, candidate: Candidate, now: float, wall: float, reach: float) -> Admission:
         model = candidate.model
         return self._book.find(
-            limit_key(candidate),
+            candidate.limit_key,
             model.limits,
             now,
             wall,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from attrs import Factory, frozen
+from attrs import Factory, define, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer, IReactorTime
 
@@ -21,7 +21,7 @@ from aiproxy.transport.keep_alive import KeepAlive
 __all__ = ["Course", "PlainAnswer", "Served", "StreamedAnswer"]
 
 
-@frozen
+@define
 class Served:
     """
     Who answered.
@@ -35,7 +35,7 @@ class Served:
     headers: Mapping[str, str] = Factory(dict)
 
 
-@frozen
+@define
 class PlainAnswer:
     """A whole answer, in the client's dialect."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from attrs import frozen
+from attrs import define, frozen
 from twisted.internet.defer import Deferred
 
 from aiproxy.config.sections import Hedge
@@ -27,7 +27,7 @@ __all__ = ["AskPlain", "GoOn", "OpenStream", "Tell"]
 Tell: TypeAlias = Callable[[Attempt, str], None]
 
 
-@frozen
+@define
 class AskPlain:
     """
     Asks for a whole answer; see :class:`aiproxy.gateway.failover.Asking`.
@@ -38,9 +38,9 @@ class AskPlain:
     write: Callable[[Candidate, ChatAnswer], WrittenAnswer]
     insists: bool = False
 
-    def may_ask(self, candidate: Candidate) -> bool:
+    def keep(self, left: list[Found]) -> list[Found]:
         """Anybody may be asked."""
-        return True
+        return left
 
     async def ask(self, attempt: Attempt, left: list[Found]) -> tuple[Attempt, WrittenAnswer]:
         """Ask one."""
@@ -72,9 +72,9 @@ class OpenStream:
     tell: Tell
     insists: bool = False
 
-    def may_ask(self, candidate: Candidate) -> bool:
+    def keep(self, left: list[Found]) -> list[Found]:
         """Anybody may be asked."""
-        return True
+        return left
 
     async def ask(self, attempt: Attempt, left: list[Found]) -> Attempt:
         """Ask one; where its first token is late, ask the next one too."""
@@ -138,9 +138,9 @@ class GoOn:
     tell: Tell
     insists: bool = True
 
-    def may_ask(self, candidate: Candidate) -> bool:
+    def keep(self, left: list[Found]) -> list[Found]:
         """Nobody who has brought nothing before."""
-        return self.takeover.may_ask(target_of(candidate))
+        return [found for found in left if self.takeover.may_ask(target_of(found[0]))]
 
     async def ask(self, attempt: Attempt, left: list[Found]) -> Attempt:
         """Ask one, in the way that it can take."""

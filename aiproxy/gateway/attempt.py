@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
@@ -108,9 +107,19 @@ class Attempt:
 
         :raises AIProxyError: there is none.
         """
-        folds = self.candidate.model.stream_upstream and self.asked.operation == CHAT
+        asked = self.asked
         try:
-            answer = await (self._fold() if folds else self._collect())
+            if self.candidate.model.stream_upstream and asked.operation == CHAT:
+                answer = await self._fold()
+            else:
+                self.phases.begin_plain()
+                starting = self._start(asked.request, stream=False)
+                reply = self._take(await self.phases.wait(starting))
+                body = collect_now(reply, asked.max_response_bytes)
+                if not isinstance(body, bytes):
+                    body = await self.phases.wait(body)
+                self.record.heard(self.clock.seconds())
+                answer = reply.dialect.read_reply(body)
         except AIProxyError as error:
             self._name(error)
             raise
@@ -122,22 +131,13 @@ class Attempt:
         self.turn.answered(streamed=False)
         return answer
 
-    async def _collect(self) -> ChatAnswer:
-        """Ask for a whole answer, and wait for all of it."""
-        self.phases.begin_plain()
-        reply = await self._start(self.asked.request, stream=False)
-        body = collect_now(reply, self.asked.max_response_bytes)
-        if isinstance(body, Deferred):
-            body = await self.phases.wait(body)
-        self.record.heard(self.clock.seconds())
-        return reply.dialect.read_reply(body)
-
     async def _fold(self) -> ChatAnswer:
         """Ask for a stream, whose life can be watched, and fold it."""
         timeouts = self.candidate.model.timeouts
         reasoning = self.candidate.model.reasoning or asks_for_thought(self.asked.request)
         self.phases.begin_stream(reasoning=reasoning)
-        reply = await self._start(self.asked.request, stream=True)
+        starting = self._start(self.asked.request, stream=True)
+        reply = self._take(await self.phases.wait(starting))
         reader = self._make_reader(reply)
         folding = FoldingTranscoder(
             reader, timeouts, self.phases, limit_bytes=self.asked.max_response_bytes,
@@ -161,7 +161,8 @@ class Attempt:
         self.continuation = continuation
         self.phases.begin_stream(reasoning=reasoning)
         try:
-            reply = await self._start(request, stream=True)
+            starting = self._start(request, stream=True)
+            reply = self._take(await self.phases.wait(starting))
             self._relay(reply, pipe, reasoning=reasoning)
             await self.phases.wait(self.relay.started)
             self.record.heard(self.clock.seconds())
@@ -196,10 +197,12 @@ class Attempt:
             )
         reply.deliver(self.relay)
 
-    def leave(self) -> None:
-        """It is over, however.  Harmless when repeated."""
-        usage = self.usage
-        self.phases.stop()
+    def leave(self, usage: Usage | None) -> None:
+        """
+        It is over, however.  Harmless when repeated.
+
+        :param usage: what it has used, as far as that is known.
+        """
         self.turn.leave(None if usage is None else _total(usage))
 
     def fail(self, error: AIProxyError) -> bool:
@@ -208,29 +211,33 @@ class Attempt:
 
         :return: whether its candidate is passed by from now on.
         """
-        self.phases.stop()
         opened = self.turn.failed(error)
         used = _total(self.usage or {})
         # What was cut has used something; what never began has not.
         self.turn.leave(used or (0 if self.pipe is None else None))
         return opened
 
-    async def _start(self, request: ChatRequest, *, stream: bool) -> IReply:
+    def _start(self, request: ChatRequest, *, stream: bool) -> Deferred[IReply]:
+        """Send the call; what comes of it is for :meth:`_take`."""
+        asked, phases = self.asked, self.phases
         call = Call(
-            id=self.asked.id,
-            request=request,
-            candidate=self.candidate,
-            stream=stream,
-            connected=self.phases.connected,
-            sent=self.phases.sent,
-            operation=self.asked.operation,
+            asked.id,
+            request,
+            self.candidate,
+            stream,
+            phases.connected,
+            phases.sent,
+            asked.operation,
         )
-        if self.asked.trace is not None:
-            self.trace = self.asked.trace.ask(self.candidate)
+        if asked.trace is not None:
+            self.trace = asked.trace.ask(self.candidate)
             call = evolve(call, headers=self.trace.headers)
-        starting: Deferred[Any] = self.provider.start(call)
+        starting: Deferred[IReply] = self.provider.start(call)
         self.record.asked(self.clock.seconds())
-        reply: IReply = await self.phases.wait(starting)
+        return starting
+
+    def _take(self, reply: IReply) -> IReply:
+        """Note what the head of an answer says."""
         self.reply = reply
         self.phases.headers_came()
         self.turn.learn(reply.headers)

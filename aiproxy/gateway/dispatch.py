@@ -15,6 +15,7 @@ from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import AIProxyError
 from aiproxy.gateway.answer import PlainAnswer, StreamedAnswer
 from aiproxy.gateway.body_log import BodyLog
+from aiproxy.gateway.entrance import Found
 from aiproxy.gateway.exchange import ClientCall, Exchange
 from aiproxy.gateway.explain import explain
 from aiproxy.gateway.metrics import Metrics
@@ -36,12 +37,13 @@ class Dispatcher:
     """
     Serves calls.
 
-    :param plan: whose attribute a reload replaces.
+    :param plan: the first one; a reload brings others.
     :param clock: for all timeouts.
     :param wall: seconds since the epoch, for ``created``.
     :param report: called with each call's record when it is over.
     :param chance: for weighted choices.
     :param book: owns the limits' state, if that is not this process's alone.
+    :ivar plan: what calls that begin now are served by; :meth:`change` replaces it.
     :ivar tracer: watches calls; ``None``: nobody does.
     :ivar bodies: keeps what is said; ``None``: nobody does.
     """
@@ -61,7 +63,7 @@ class Dispatcher:
         chance = random.Random() if chance is None else chance
         book = LimitBook() if book is None else book
         self.shared = Shared(clock, wall, chance, book=book)
-        self.plan = plan
+        self.change(plan)
         self.running = RunningCalls()
         self.tracer: Tracer | None = None
         self.bodies: BodyLog | None = None
@@ -69,14 +71,9 @@ class Dispatcher:
         self.metrics = Metrics(lambda name: configured_name(self.plan.config, name))
         self._report = report
 
-    @property
-    def plan(self) -> Plan:
-        """What calls that begin now are served by; what was learned outlives it."""
-        return self._plan
-
-    @plan.setter
-    def plan(self, plan: Plan) -> None:
-        self._plan = plan
+    def change(self, plan: Plan) -> None:
+        """Serve calls that begin from now on by another plan; what was learned outlives it."""
+        self.plan = plan
         self.shared.standings.change(plan.config.breaker)
 
     async def answer(self, call: ClientCall) -> PlainAnswer | StreamedAnswer:
@@ -89,7 +86,7 @@ class Dispatcher:
         """
         now = self.shared.clock.seconds()
         record = CallRecord(call.id, call.principal.name, now, client=call.client, route=call.route)
-        plan, operation = self._plan, call.face.operation
+        plan, operation = self.plan, call.face.operation
         trace: CallTrace | None = None
         if self.tracer is not None:
             trace = self.tracer.begin(record, operation, call.belongs_to or {})
@@ -98,11 +95,13 @@ class Dispatcher:
         try:
             request = call.face.read_request(call.body)
             record.stream = request.get("stream") is True
-            situation = self._situation(call, request)
-            found = plan.find(request["model"], situation, call.principal, operation)
-            if operation != CHAT:
-                found = keep_able(plan, found, operation)
-            record.model = configured_name(plan.config, request["model"])
+            requested = request["model"]
+            found = plan.find_simple(requested, call.principal, operation)
+            if found is not None:
+                record.model = requested
+            else:
+                found = self._find(plan, call, requested)
+                record.model = configured_name(plan.config, requested)
             exchange = Exchange(self.shared, plan.config, call, request, found, record, trace)
             self.running.begin(exchange.watch)
             self.metrics.open_streams += record.stream
@@ -149,9 +148,13 @@ class Dispatcher:
             tokens=estimate_tokens(request, body_bytes),
         )
 
-    def _situation(self, call: ClientCall, request: ChatRequest) -> Situation:
-        turn = self.shared.traffic.turn(request["model"])
-        return Situation(turn, len(call.body), self.shared.traffic, self.shared.chance)
+    def _find(self, plan: Plan, call: ClientCall, requested: str) -> list[Found]:
+        operation = call.face.operation
+        shared = self.shared
+        turn = shared.traffic.turn(requested)
+        situation = Situation(turn, len(call.body), shared.traffic, shared.chance)
+        found = plan.find(requested, situation, call.principal, operation)
+        return found if operation == CHAT else keep_able(plan, found, operation)
 
     def _settled(self, exchange: Exchange) -> Callable[[BaseException | None], None]:
         def settled(error: BaseException | None) -> None:

@@ -15,7 +15,7 @@ from aiproxy.gateway.shared import Shared
 from aiproxy.gateway.watch import Watch
 from aiproxy.interfaces import IProvider
 from aiproxy.policy.access import Principal
-from aiproxy.policy.limits import Lease, limit_key
+from aiproxy.policy.limits import Lease
 from aiproxy.policy.routing import Candidate
 
 __all__ = ["Entrance", "Found"]
@@ -115,11 +115,11 @@ class Entrance:
             if not insists or wait is None or wait > self._max_delay:
                 raise
             entered = self._try(left, self._max_delay)
-        entry = await self._watch.wait(entered) if isinstance(entered, Deferred) else entered
+        entry = entered if isinstance(entered, Entry) else await self._watch.wait(entered)
         found = left.pop(entry.place)
         try:
             if entry.lease.is_saved:
-                await self._cover(limit_key(found[0]), entry.lease)
+                await self._cover(found[0].limit_key, entry.lease)
             if entry.lease.delay:
                 await self._watch.wait(deferLater(self._shared.clock, entry.lease.delay))
         except BaseException:
@@ -150,7 +150,7 @@ class Entrance:
     def _try(self, left: list[Found], patience: float) -> Entry | Deferred[Entry]:
         return self._shared.gate.enter(
             self._requested,
-            [candidate for candidate, _ in left],
+            [left[0][0]] if len(left) == 1 else [candidate for candidate, _ in left],
             caller=self._caller,
             tokens=self._tokens,
             patience=patience,

@@ -109,7 +109,7 @@ class Exchange:
         total = found[0][0].model.timeouts.total
         self.record = record
         self.trace = trace
-        self.watch = Watch(shared.clock, min(total, call.timeout or total))
+        self.watch = Watch(shared.timeouts.find(min(total, call.timeout or total)))
         self.clock = shared.clock
         self._shared = shared
         self._config = config
@@ -194,7 +194,7 @@ class Exchange:
             raise step.error
         others = self._others(cut.candidate)
         asking = GoOn(takeover, pipe, self._tell)
-        if not any(asking.may_ask(candidate) for candidate, _ in others):
+        if not asking.keep(others):
             raise takeover.give_up(error)
         try:
             return await self.failover.run(others, asking)

@@ -61,8 +61,8 @@ class Asking(Protocol[T]):
     @property
     def insists(self) -> bool: ...
 
-    def may_ask(self, candidate: Candidate) -> bool:
-        """Whether it makes sense to ask a candidate, again or at all."""
+    def keep(self, left: list[Found]) -> list[Found]:
+        """Return of those that are left whom it makes sense to ask, again or at all."""
 
     async def ask(self, attempt: Attempt, left: list[Found]) -> T:
         """
@@ -136,7 +136,7 @@ class Failover:
         #: Each candidate's last one.
         failures: dict[tuple[str, ...], AIProxyError] = {}
         everybody = left[:]
-        while left := [found for found in left if asking.may_ask(found[0])]:
+        while left := asking.keep(left):
             try:
                 insists = asking.insists or bool(failures)
                 found, entry = await self._entrance.enter(left, queues=not insists, insists=insists)
@@ -152,7 +152,7 @@ class Failover:
                         self.failed(attempt, error)
                     raise
                 self.failed(attempt, error)
-                key = limit_key(found[0])
+                key = found[0].limit_key
                 failures.pop(key, None)
                 failures[key] = error
                 verdict = asking.judge(attempt, error) or self._decide(attempt, error, left)
@@ -167,22 +167,23 @@ class Failover:
         """
         candidate, provider = found
         shared, timeouts = self._shared, candidate.model.timeouts
-        key = limit_key(candidate)
+        key, clock = candidate.limit_key, shared.clock
+        now, flow = clock.seconds(), shared.traffic.find(candidate.name)
         turn = CandidateTurn(
             entry,
-            shared.traffic.find(candidate.name),
+            flow,
             shared.standings.find(key),
-            shared.clock,
+            clock,
             shared.wall(),
             timeouts.first_token,
+            now,
         )
+        flow.began(now)
         if key not in self._known:
             self._known.add(key)
-            shared.budgets.find(candidate.name).requested(shared.clock.seconds())
-        phases = Phases(shared.clock, timeouts, self._watch, last=last)
-        attempt = Attempt(
-            self._asked, candidate, provider, turn, phases, shared.clock, self._record
-        )
+            shared.budgets.find(candidate.name).requested(now)
+        phases = Phases(clock, timeouts, self._watch, last=last)
+        attempt = Attempt(self._asked, candidate, provider, turn, phases, clock, self._record)
         self._open.append(attempt)
         self._record.attempts += 1
         return attempt
@@ -213,11 +214,11 @@ class Failover:
         if attempt in self._open:
             self._open.remove(attempt)
             self._record.heard(self._shared.clock.seconds())
-            candidate = attempt.candidate
-            self._record.account(candidate.name, candidate.model.provider, outcome, attempt.usage)
+            candidate, usage = attempt.candidate, attempt.usage
+            self._record.account(candidate.name, candidate.model.provider, outcome, usage)
             if attempt.trace is not None:
                 attempt.trace.end(self._record.spent[-1], None)
-            attempt.leave()
+            attempt.leave(usage)
 
     def close(self, *, whole: bool) -> None:
         """
@@ -225,6 +226,8 @@ class Failover:
 
         :param whole: it has its whole answer.
         """
+        if not self._open:
+            return
         for attempt in self._open[:]:
             self.leave(attempt, "answered" if whole else "left")
 

@@ -105,7 +105,8 @@ class Metrics:
         duration = record.ended - record.started
         numbers.request.observe(duration)
         # The clock may say a hair less than nothing.
-        numbers.overhead.observe(max(0.0, duration - record.waited))
+        own = duration - record.waited
+        numbers.overhead.observe(own if own > 0.0 else 0.0)
         if record.first_token is not None:
             numbers.first_token.observe(record.first_token - record.started)
         if record.spent:

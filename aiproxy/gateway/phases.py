@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -55,7 +55,7 @@ class Phases:
         self._last = last
         #: Only while it is needed: the two know each other.
         self._deadline: Deadline | None = None
-        self._waiting: Deferred[object] | None = None
+        self._waiting: Deferred[Any] | None = None
         self._expired: UpstreamTimeout | None = None
         self._due = math.inf
         self._seconds = 0.0
@@ -71,19 +71,26 @@ class Phases:
         :raises UpstreamTimeout: the phase has taken too long.
         :raises AIProxyError: the whole call is over.
         """
-        self._waiting = deferred  # type: ignore[assignment]
+        watch = self._watch
+        if watch.over is not None:
+            watch.refuse(deferred)
+        # As in Watch.wait, for each coroutine that others wait in costs them time.
+        watch.waiting.append(deferred)
+        self._waiting = deferred
         try:
-            return await self._watch.wait(deferred)
+            return await deferred
         except CancelledError:
-            if self._expired is not None:
-                raise self._expired from None
+            over = watch.over or self._expired
+            if over is not None:
+                raise over from None
             raise
         finally:
             self._waiting = None
+            watch.waiting.remove(deferred)
 
     @property
     def overdue(self) -> bool:
-        """Whether the phase takes longer than it should, even if that ends nothing."""
+        """Whether the phase takes, or took, longer than it should, even if that ends nothing."""
         return self._clock.seconds() >= self._due
 
     @property
@@ -93,10 +100,9 @@ class Phases:
 
     def begin_plain(self) -> None:
         """A whole answer is asked for."""
-        self._whole_due = self._clock.seconds() + self._timeouts.attempt
-        self._bound(
-            min(self._timeouts.connect, self._timeouts.attempt), "the provider was not reached"
-        )
+        timeouts = self._timeouts
+        self._whole_due = self._clock.seconds() + timeouts.attempt
+        self._bound(min(timeouts.connect, timeouts.attempt), "the provider was not reached")
 
     def begin_stream(self, *, reasoning: bool) -> None:
         """A stream is asked for."""
@@ -144,7 +150,7 @@ class Phases:
 
     def stop(self) -> None:
         """The phases are over: leave no timer."""
-        self._due = math.inf
+        self._due = -math.inf if self.overdue else math.inf
         deadline, self._deadline = self._deadline, None
         if deadline is not None:
             deadline.cancel()

@@ -39,6 +39,13 @@ class Plan:
             and (provider := self.providers.find(model)) is not None
         }
 
+    def find_simple(
+        self, requested: str, principal: Principal, operation: str
+    ) -> list[tuple[Candidate, IProvider]] | None:
+        """Return who serves a request where there is nothing to choose; else :meth:`find` does."""
+        simple = self._simple.get(requested) if operation == CHAT else None
+        return simple if simple is not None and principal.may_use(requested) else None
+
     def find(
         self,
         requested: str,
@@ -51,9 +58,6 @@ class Plan:
 
         :raises AIProxyError: as :func:`aiproxy.policy.routing.find_candidates`.
         """
-        simple = self._simple.get(requested) if operation == CHAT else None
-        if simple is not None and principal.may_use(requested):
-            return simple
         candidates = find_candidates(
             self.config, requested, situation, principal.may_use, operation, self._candidates
         )

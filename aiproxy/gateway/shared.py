@@ -17,6 +17,7 @@ from aiproxy.policy.breaker import StandingBook
 from aiproxy.policy.limit_book import LimitBook
 from aiproxy.policy.retry_budget import RetryBudgets
 from aiproxy.policy.traffic import Traffic
+from aiproxy.transport.timeout_queue import TimeoutQueues
 
 __all__ = ["Shared"]
 
@@ -45,6 +46,8 @@ class Shared:
     #: By the group's name.
     hedges: dict[str, HedgeBudget] = Factory(dict)
     gate: Gate = field(init=False)
+    timeouts: TimeoutQueues = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.timeouts = TimeoutQueues(self.clock)
         self.gate = Gate(self.book, self.standings, self.clock, self.wall)

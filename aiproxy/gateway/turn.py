@@ -24,6 +24,7 @@ class CandidateTurn:
     :param flow: what goes on at the candidate.
     :param standing: how it stands.
     :param patience: seconds that stand for a failure where speeds are compared.
+    :param began: when, by the clock.
     """
 
     entry: Entry
@@ -32,12 +33,8 @@ class CandidateTurn:
     clock: IReactorTime
     wall: float
     patience: float
-    _began: float = field(init=False)
+    _began: float
     _over: bool = field(init=False, default=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._began = self.clock.seconds()
-        self.flow.began(self._began)
 
     def learn(self, headers: Mapping[str, str]) -> None:
         """Note what the upstream tells of its limits."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define
 from twisted.internet.defer import CancelledError
 
 from aiproxy.dialects.shapes import Usage
@@ -34,7 +34,7 @@ class Tokens:
         self.reasoning += more.reasoning
 
 
-@frozen
+@define
 class Spent:
     """
     One attempt.
@@ -106,8 +106,11 @@ class CallRecord:
     @property
     def cost(self) -> float | None:
         """What all attempts cost in micro-dollars; ``None``: no upstream has told."""
-        told = [one.cost for one in self.spent if one.cost is not None]
-        return sum(told) if told else None
+        told: float | None = None
+        for one in self.spent:
+            if one.cost is not None:
+                told = one.cost if told is None else told + one.cost
+        return told
 
     def asked(self, now: float) -> None:
         """
@@ -138,21 +141,26 @@ class CallRecord:
 
         :param error: why there is no whole answer.
         """
-        self._asked = min(self._asked, 1)
-        self.heard(now)
+        if self._asked:
+            self._asked = 1
+            self.heard(now)
         self.ended = now
+        if error is None:
+            if self.status is None:
+                self.status = 200
+            return
         if isinstance(error, AIProxyError):
             self.error, self.error_type = str(error.code), error.type
             self.failed_provider = error.provider
         elif isinstance(error, (CancelledError, ClientStalled)):
             self.error = self.error_type = "client_left"
-        elif error is not None:
+        else:
             self.error = self.error_type = "internal_error"
         if self.status is None:
             self.status = self._settled_status(error)
 
-    def _settled_status(self, error: BaseException | None) -> int | None:
-        if error is None or self.first_token is not None:
+    def _settled_status(self, error: BaseException) -> int | None:
+        if self.first_token is not None:
             return 200  # The head of a stream is out before its error.
         if isinstance(error, AIProxyError):
             return error.status
@@ -189,20 +197,29 @@ class UsageLedger:
         """Add a call that is over: each attempt's tokens to who was asked."""
         for spent in record.spent:
             if spent.tokens.prompt or spent.tokens.completion:
-                self.by_model.setdefault(spent.model, Tokens()).add(spent.tokens)
+                sums = self.by_model.get(spent.model)
+                if sums is None:
+                    sums = self.by_model[spent.model] = Tokens()
+                sums.add(spent.tokens)
 
 
 def read_tokens(usage: Usage | None) -> Tokens:
     """Return what an upstream has told, as far as it makes sense."""
     if not usage:
         return Tokens()
-    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    counts = []
+    for holder, name in (
+        (usage, "prompt_tokens"),
+        (usage, "completion_tokens"),
+        (usage, "total_tokens"),
+        (usage.get("prompt_tokens_details"), "cached_tokens"),
+        (usage.get("completion_tokens_details"), "reasoning_tokens"),
+    ):
+        count = holder.get(name) if isinstance(holder, dict) else None
+        counts.append(count if type(count) is int and count > 0 else 0)
+    prompt, completion, total, cached, reasoning = counts
     # Some sums leave the reasoning out, and only the total has it (xAI, recorded).
-    rest = _count(usage, "total_tokens") - prompt
-    if rest > completion:
-        completion = rest
-    cached = _count(usage.get("prompt_tokens_details"), "cached_tokens")
-    reasoning = _count(usage.get("completion_tokens_details"), "reasoning_tokens")
+    completion = max(completion, total - prompt)
     return Tokens(prompt, completion, min(cached, prompt), min(reasoning, completion))
 
 
@@ -216,8 +233,3 @@ def read_cost(usage: Usage | None) -> float | None:
     if isinstance(cost, (int, float)) and not isinstance(cost, bool) and 0 <= cost < math.inf:
         return cost * _MICRO
     return None
-
-
-def _count(holder: object, name: str) -> int:
-    value = holder.get(name) if isinstance(holder, dict) else None
-    return value if type(value) is int and value > 0 else 0

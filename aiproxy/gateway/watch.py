@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from aiproxy.errors import AIProxyError, UpstreamTimeout
+from aiproxy.transport.timeout_queue import TimeoutQueue
 
 __all__ = ["Watch"]
 
@@ -18,22 +18,22 @@ class Watch:
     """
     Ends a call, whatever it waits for, when its time is over.
 
-    :param total: seconds that the whole call may take.
+    :param queue: of those calls that may take as long as this one.
     :ivar over: why the call is over, whoever else could be asked.
+    :ivar waiting: what it waits for; cancelled when it is over.
     """
 
     __slots__ = (
-        "_timer",
-        "_total",
-        "_waiting",
+        "_queue",
         "over",
+        "waiting",
     )
 
-    def __init__(self, clock: IReactorTime, total: float) -> None:
+    def __init__(self, queue: TimeoutQueue) -> None:
         self.over: AIProxyError | None = None
-        self._total = total
-        self._waiting: list[Deferred[object]] = []
-        self._timer: IDelayedCall | None = clock.callLater(total, self._expire)
+        self.waiting: list[Deferred[Any]] = []
+        self._queue = queue
+        queue.add(self)
 
     async def wait(self, deferred: Deferred[T]) -> T:
         """
@@ -42,11 +42,8 @@ class Watch:
         :raises AIProxyError: the call is over.
         """
         if self.over is not None:
-            deferred.addErrback(lambda _: None)
-            deferred.cancel()
-            raise self.over
-        waiting: Deferred[object] = deferred  # type: ignore[assignment]
-        self._waiting.append(waiting)
+            self.refuse(deferred)
+        self.waiting.append(deferred)
         try:
             return await deferred
         except CancelledError:
@@ -54,22 +51,32 @@ class Watch:
                 raise self.over from None
             raise
         finally:
-            self._waiting.remove(waiting)
+            self.waiting.remove(deferred)
+
+    def refuse(self, deferred: Deferred[Any]) -> NoReturn:
+        """
+        End what would be waited for, for the call is over already.
+
+        :raises AIProxyError: it is.
+        """
+        assert self.over is not None
+        deferred.addErrback(lambda _: None)
+        deferred.cancel()
+        raise self.over
 
     def end(self, error: AIProxyError) -> None:
         """Let the whole call end with this error."""
         if self.over is None:
             self.over = error
-            for waiting in self._waiting[:]:
+            for waiting in self.waiting[:]:
                 waiting.cancel()
 
     def stop(self) -> None:
         """The call is over: leave no timer."""
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+        self._queue.discard(self)
 
-    def _expire(self) -> None:
-        self._timer = None
-        self.end(UpstreamTimeout(f"the request took longer than the {self._total:g} seconds that"
+    def expire(self) -> None:
+        """The time is over."""
+        seconds = self._queue.seconds
+        self.end(UpstreamTimeout(f"the request took longer than the {seconds:g} seconds that"
                                  " it may take in all"))  # fmt: skip

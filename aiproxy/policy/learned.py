@@ -58,24 +58,25 @@ class Learned:
     """
     What the upstream of one candidate has told.
 
+    :ivar until: it may be asked again from then on; see :meth:`blocked_until`.
     :ivar reason: the header that keeps the candidate out, or ``retry-after``.
     """
 
-    __slots__ = ("_before", "_until", "reason")
+    __slots__ = ("_before", "reason", "until")
 
     def __init__(self) -> None:
-        self._until = -math.inf
+        self.until = -math.inf
         #: Limit, remaining and reset of requests in the last answer that left some.
         self._before: tuple[str, str, str] | None = None
         self.reason: str | None = None
 
     def blocked_until(self, now: float) -> float | None:
         """Return when the candidate may be asked again; ``None`` if it may."""
-        if self._until <= now:
+        if self.until <= now:
             return None
         # Only a clock that was set back could make it longer.
-        self._until = min(self._until, now + LONGEST)
-        return self._until
+        self.until = min(self.until, now + LONGEST)
+        return self.until
 
     def when(self, now: float) -> float:
         """Return the seconds until the candidate may be asked again: 0 if it may."""
@@ -121,8 +122,8 @@ class Learned:
         if not seconds or not 0 < seconds < math.inf:
             return
         until = now + min(seconds, LONGEST)
-        if until > self._until:
-            self._until = until
+        if until > self.until:
+            self.until = until
             self.reason = reason
 
     def _refills(self) -> bool:

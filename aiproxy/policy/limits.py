@@ -112,7 +112,9 @@ class Lease:
         """
         if not self._settled:
             self._settled = True
-            self._admission._settle(min(max(tokens, 0), _MOST), *self._tokens, now)
+            admission, reserved = self._admission, self._tokens
+            if reserved[0] or admission.limits.tokens_per_minute:
+                admission._settle(min(max(tokens, 0), _MOST), *reserved, now)
 
     def release(self) -> None:
         """Say that the request is over."""
@@ -192,9 +194,9 @@ class Admission:
         if not self._is_free(now, wall, tokens):
             return self._hold(now, wall, tokens)
         turn = self.pace.reserve(now) if self.pace.interval else None
-        requests = [
-            (window, window.add(wall if on_wall else now, 1)) for window, on_wall in self._requests
-        ]
+        requests = []
+        for window, on_wall in self._requests:
+            requests.append((window, window.add(wall if on_wall else now, 1)))
         reserved = (0, 0)
         if self._tokens.limit:
             amount = self._reservation(tokens)
@@ -259,7 +261,8 @@ class Admission:
             return False
         if self.pace.interval and self.pace.when(now):
             return False
-        return self.learned.blocked_until(now) is None
+        learned = self.learned
+        return learned.until <= now or learned.blocked_until(now) is None
 
     def _hold(self, now: float, wall: float, tokens: int) -> Held:
         """Say what takes longest."""

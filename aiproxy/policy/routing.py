@@ -13,8 +13,9 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import cached_property
+from typing import Any
 
-from attrs import Factory, frozen
+from attrs import Factory, field, frozen
 
 from aiproxy.config.schema import Config, Model
 from aiproxy.config.secret import Secret
@@ -62,11 +63,13 @@ class Candidate:
 
     :param name: the configured name that answers; for a wildcard the concrete
         name that was asked for.
+    :ivar made: what others have made of it, and need for each request; by whom.
     """
 
     model: Model
     name: str
     token: Secret | None = None
+    made: dict[Any, Any] = field(init=False, factory=dict, eq=False, repr=False)
 
     @cached_property
     def limit_key(self) -> tuple[str, str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from attrs import frozen
+from attrs import define
 
 from aiproxy.dialects.operations import CHAT
 from aiproxy.dialects.shapes import ChatRequest
@@ -22,7 +22,7 @@ def _ignore() -> None:
     """Nobody wants to know."""
 
 
-@frozen
+@define
 class Call:
     """
     One attempt.

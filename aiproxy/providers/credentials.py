@@ -22,7 +22,10 @@ class KeyHeader:
 
     def show(self, candidate: Candidate) -> Mapping[str, str]:
         """Return the header with the candidate's key; none where it has none."""
-        return _header(candidate)
+        shown: Mapping[str, str] | None = candidate.made.get(KeyHeader)
+        if shown is None:
+            shown = candidate.made[KeyHeader] = _header(candidate)
+        return shown
 
     def renew(
         self, candidate: Candidate, shown: Mapping[str, str]

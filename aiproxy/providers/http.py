@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, DeferredSemaphore, fail
 from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
@@ -62,7 +62,7 @@ class Afterwards:
 
 
 @implementer(IReply)
-@frozen
+@define
 class HTTPReply:
     """
     See :class:`aiproxy.interfaces.IReply`.
@@ -71,15 +71,11 @@ class HTTPReply:
     """
 
     response: UpstreamResponse
+    headers: Mapping[str, str]
     dialect: AnswerReader
     streamed: bool
     dropped: tuple[str, ...] = ()
     after: Afterwards | None = None
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The upstream's."""
-        return self.response.headers
 
     def take_whole(self) -> bytes | None:
         """Take the body if all of it is here and nothing is left to be done."""
@@ -254,7 +250,7 @@ class HTTPProvider:
     def _find_dialect(self, call: Call) -> Dialect:
         model = call.candidate.model
         if call.operation == CHAT:
-            if isinstance(self.dialect, OpenAIDialect):
+            if isinstance(self.dialect, OpenAIDialect) and type(self.dialect) is not OpenAIDialect:
                 return self.dialect.at(model.url or model.base_url or "", model.api_version)
             return self.dialect
         dialect = self.others.get(call.operation)
@@ -337,14 +333,15 @@ class _Question:
         self, call: Call, response: UpstreamResponse, after: Afterwards | None = None
     ) -> HTTPReply:
         """Make the reply of a response that is a success."""
-        streamed = False
+        streamed, headers = False, response.headers
         if call.stream:
             # Errors come as JSON that calls itself an event stream, and streams as
             # anything: only JSON by its name is taken for a whole answer.
-            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
             streamed = not kind.endswith("json")
         wire = self.wire
-        return HTTPReply(response, wire.reader or self.dialect, streamed, wire.dropped, after)
+        reader = wire.reader or self.dialect
+        return HTTPReply(response, headers, reader, streamed, wire.dropped, after)
 
 
 def _laid_over(call: Call) -> ChatRequest:
@@ -411,7 +408,11 @@ _tls_settings = lru_cache(maxsize=256)(TLSSettings)
 
 def read_rate_limits(headers: Mapping[str, str]) -> dict[str, str]:
     """Return what an upstream says of its limits, for the caller."""
-    return {name: value for name, value in headers.items() if name.startswith("x-ratelimit-")}
+    told = {}
+    for name, value in headers.items():
+        if name.startswith("x-ratelimit-"):
+            told[name] = value
+    return told
 
 
 def _without_usage(dialect: Dialect) -> Dialect:

@@ -38,8 +38,12 @@ class Deadline:
         """Let it expire that long from now; ``None``: never."""
         if seconds is None:
             self.cancel()
+            return
+        due = self._clock.seconds() + seconds
+        if self._timer is not None and due >= self._timer_due:
+            self._due = due  # It mostly is so.
         else:
-            self.set_at(self._clock.seconds() + seconds)
+            self.set_at(due)
 
     def set_at(self, due: float) -> None:
         """Let it expire at a time of the clock."""

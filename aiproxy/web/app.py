@@ -70,9 +70,9 @@ def make_resource(
     :param reload: loads the configuration anew, and returns what there is to say about it.
     """
     app = Klein()
-    edge = Edge(lambda: dispatcher.plan.config.server)
+    edge = Edge(dispatcher)
     turnstile = Turnstile(AuthThrottle(), dispatcher.shared.clock.seconds)
-    clients = Guard(turnstile, lambda: dispatcher.plan.access, wall)
+    clients = Guard(turnstile, dispatcher, wall)
     operator = AdminGuard(turnstile, lambda: dispatcher.plan.config.admin_token)
     health = HealthRoutes(unready)
     models = ModelRoutes(lambda: dispatcher.plan, discovered)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -36,9 +36,9 @@ class CallRoute:
     dispatcher: Dispatcher
     face: Face
 
-    async def answer(self, request: ClientRequest) -> None:
+    def answer(self, request: ClientRequest) -> Awaitable[None]:
         """Answer, whole or as a stream."""
-        await _answer(self.dispatcher, self.face, request)
+        return _answer(self.dispatcher, self.face, request)
 
 
 @frozen
@@ -52,32 +52,34 @@ class PassedRoute:
     dispatcher: Dispatcher
     face: RawFace
 
-    async def answer(self, request: ClientRequest) -> None:
+    def answer(self, request: ClientRequest) -> Awaitable[None]:
         """Answer, whole or as it comes."""
 
         def query(name: str) -> str | None:
             values = request.raw.args.get(name.encode())
             return quote(values[0], safe="") if values else None
 
-        await _answer(self.dispatcher, self.face.for_request(request.header, query), request)
+        return _answer(self.dispatcher, self.face.for_request(request.header, query), request)
 
 
 async def _answer(dispatcher: Dispatcher, face: Face, request: ClientRequest) -> None:
     principal, address = request.principal, request.address
     assert principal is not None  # The route has a guard.
+    timeout: float | None = None
+    if request.find_header(b"x-aiproxy-timeout") is not None:
+        timeout = _read_timeout(request.header("x-aiproxy-timeout"))
     call = ClientCall(
         request.id,
         face,
         principal,
         request.read_body(),
         principal.key or address,
-        _read_timeout(request.header("x-aiproxy-timeout")),
+        timeout,
         address,
         request.route,
     )
-    raw = request.raw
-    if raw.getHeader(b"traceparent") is not None:
-        told = [_read_all(raw, name) for name in (b"traceparent", b"tracestate")]
+    if request.find_header(b"traceparent") is not None:
+        told = [_read_all(request.raw, name) for name in (b"traceparent", b"tracestate")]
         call.belongs_to = read_trace_context(*told)
     request.called = True
     copy = None if dispatcher.bodies is None else dispatcher.bodies.begin(call)

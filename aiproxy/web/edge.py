@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-from aiproxy.config.sections import Server
+from aiproxy.gateway.plan import Plan
 from aiproxy.policy.client_address import LOCAL, TrustedProxies
 from aiproxy.transport.http.request import LlhttpRequest
 
-__all__ = ["Edge"]
+__all__ = ["Edge", "Planned"]
+
+
+class Planned(Protocol):
+    """
+    Who has the plan that is valid now, as :class:`aiproxy.gateway.dispatch.Dispatcher` has it.
+
+    A reload replaces it.
+    """
+
+    plan: Plan
 
 
 class Edge:
     """
     Between our routes and the world.
 
-    :param server: returns the section that is valid now: it changes with the plan.
+    :param plans: has the plan that is valid now.
     """
 
-    def __init__(self, server: Callable[[], Server]) -> None:
-        self._server = server
+    def __init__(self, plans: Planned) -> None:
+        self._plans = plans
         self._networks: tuple[str, ...] = ()
         self._proxies = TrustedProxies(())
 
     @property
     def origins(self) -> Sequence[str]:
         """The origins whose pages may call."""
-        return self._server().cors
+        return self._plans.plan.config.server.cors
 
     def find_address(self, raw: Any) -> str:
         """Return who sends a request, Twisted's or ours; ``local`` without a network."""
         peer = str(getattr(raw.getClientAddress(), "host", LOCAL))
-        networks = self._server().trusted_proxies
+        networks = self._plans.plan.config.server.trusted_proxies
         if not networks:
             return peer
         if networks is not self._networks:

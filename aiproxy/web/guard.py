@@ -11,9 +11,10 @@ from twisted.logger import Logger
 
 from aiproxy.config.secret import Secret
 from aiproxy.errors import AuthenticationFailed, LimitReached, RouteNotFound
-from aiproxy.policy.access import Access, Principal, token_digest
+from aiproxy.policy.access import Principal, token_digest
 from aiproxy.policy.client_address import client_network
 from aiproxy.policy.throttle import BLOCK_SECONDS, AuthThrottle
+from aiproxy.web.edge import Planned
 from aiproxy.web.request import ClientRequest
 
 __all__ = ["AdminGuard", "Guard", "Turnstile"]
@@ -84,12 +85,12 @@ class Guard:
     Looks at a request's token.
 
     :param turnstile: where it is shown.
-    :param access: gives the tokens that are valid now: they change with the plan.
+    :param plans: has the plan of now, with the tokens that are valid.
     :param wall: seconds since the epoch.
     """
 
     turnstile: Turnstile
-    access: Callable[[], Access]
+    plans: Planned
     wall: Callable[[], float]
 
     def admit(self, request: ClientRequest) -> Principal:
@@ -102,7 +103,7 @@ class Guard:
         return self.turnstile.admit(request, self._find, "access")
 
     def _find(self, digest: bytes) -> Principal | None:
-        return self.access().identify(digest, self.wall())
+        return self.plans.plan.access.identify(digest, self.wall())
 
 
 @frozen
@@ -138,6 +139,6 @@ class AdminGuard:
 
 def _read_token(request: ClientRequest) -> str:
     scheme, _, token = (request.header("authorization") or "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
+    if scheme.lower() == "bearer" and (stripped := token.strip()):
+        return stripped
     return (request.header("x-api-key") or "").strip()

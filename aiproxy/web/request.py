@@ -63,6 +63,8 @@ class ClientRequest:
     :param route: the path as it is declared.
     :param cross_origin: pages of allowed origins may read the answer.
     :ivar id: the caller's ``x-request-id`` if it is fit, else one of ours.
+    :ivar find_header: returns the value of the header with a name in lower case,
+        the last where there are several.
     :ivar called: it has become a call, which is accounted for by itself.
     :ivar gone: the client is gone, or was given up.
     :ivar principal: who asks, where the route has a guard.
@@ -74,6 +76,7 @@ class ClientRequest:
         "called",
         "cross_origin",
         "envelope",
+        "find_header",
         "found",
         "gone",
         "id",
@@ -98,16 +101,19 @@ class ClientRequest:
         self._address: str | None = None
         self.found = found
         self.envelope = envelope
-        self.id = choose_request_id(self.raw.getHeader(b"x-request-id")).decode("ascii")
         self.route = route
         self.principal: Principal | None = None
         self.called = False
         self.gone = False
         self.status: int | None = None
+        self.find_header: Callable[[bytes], bytes | None]
         if isinstance(raw, LlhttpRequest):
             raw.gone = self.leave
+            self.find_header = raw.headers.get
         else:
             self.raw.notifyFinish().addErrback(self.leave)
+            self.find_header = raw.getHeader
+        self.id = choose_request_id(self.find_header(b"x-request-id")).decode("ascii")
 
     def leave(self, _: object = None) -> None:
         """The client is gone."""
@@ -131,8 +137,8 @@ class ClientRequest:
         return self._address
 
     def header(self, name: str) -> str | None:
-        """Return a header's value, the last where there are several."""
-        value = self.raw.getHeader(name.encode())
+        """Return a header's value, the last where there are several; its name is in lower case."""
+        value = self.find_header(name.encode())
         return None if value is None else str(value.decode("utf-8", "surrogateescape"))
 
     def read_body(self) -> bytes:
@@ -190,7 +196,7 @@ class ClientRequest:
         :return: whether it was one, of an origin that may.
         """
         raw = self.raw
-        origins = self._origins
+        origins = self._edge.origins if self.cross_origin else ()
         if not (origins and raw.getHeader(b"access-control-request-method")):
             return False
         asked = raw.getHeader(b"access-control-request-headers")
@@ -227,13 +233,9 @@ class ClientRequest:
             head[b"content-length"] = b"%d" % length
         for text, told in headers.items() if headers else ():
             head[text.encode("latin-1", "replace")] = told.encode("latin-1", "replace")
-        if origins := self._origins:
+        if self.cross_origin and (origins := self._edge.origins):
             head.update(answer_headers(origins, self.raw.getHeader(b"origin"), head))
         self._begin(status, blocks, head)
-
-    @property
-    def _origins(self) -> Sequence[str]:
-        return self._edge.origins if self.cross_origin else ()
 
     def _begin(self, status: int, blocks: Sequence[_HeaderBlock], head: dict[bytes, bytes]) -> None:
         raw = self.raw

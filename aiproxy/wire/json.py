@@ -62,7 +62,7 @@ def loads(data: bytes | bytearray | memoryview | str, *, max_depth: int = _READ_
     except orjson.JSONDecodeError as error:
         refusal = f"{error.msg}: line {error.lineno} column {error.colno}"
     else:
-        if max_depth < _READ_DEPTH and _may_nest(data, max_depth):
+        if max_depth < _READ_DEPTH and len(data) > 2 * max_depth and _may_nest(data, max_depth):
             _check_depth(value, max_depth)
         return value
     # Outside of the except clause: orjson's error holds the whole document,
@@ -151,9 +151,7 @@ _DECODER: Final = json.JSONDecoder(
 
 
 def _may_nest(data: bytes | bytearray | memoryview | str, levels: int) -> bool:
-    """Say cheaply whether a document has brackets enough to be deeper than *levels*."""
-    if len(data) <= 2 * levels:
-        return False
+    """Say whether a document has brackets enough to be deeper than *levels*."""
     if isinstance(data, str):
         return data.count("[") + data.count("{") > levels
     if isinstance(data, memoryview):

@@ -33,7 +33,7 @@ class PatientTestCase(DispatchTestCase):
     def change(self, **more: Any) -> None:
         """Go on with another configuration."""
         plan = self.dispatcher.plan
-        self.dispatcher.plan = evolve(plan, config=evolve(plan.config, **more))
+        self.dispatcher.change(evolve(plan, config=evolve(plan.config, **more)))
 
     def wait(self, seconds: float) -> bytes:
         """Return what the client hears in so many seconds."""

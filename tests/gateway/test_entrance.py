@@ -15,6 +15,7 @@ from aiproxy.gateway.watch import Watch
 from aiproxy.policy.access import Principal
 from aiproxy.policy.limits import limit_key
 from aiproxy.testing import ScriptedProvider
+from aiproxy.transport.timeout_queue import TimeoutQueue
 from tests.gateway.test_admission import candidate
 
 
@@ -24,7 +25,7 @@ class EntranceTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.shared = Shared(self.clock, lambda: 1.7e9 + self.clock.seconds())
-        self.watch = Watch(self.clock, 600)
+        self.watch = Watch(TimeoutQueue(self.clock, 600))
         self.entrance = self.make()
         provider = ScriptedProvider()
         self.free: Found = (candidate("free"), provider)

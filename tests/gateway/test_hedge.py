@@ -184,7 +184,7 @@ class HedgedCallTests(DispatchTestCase):
             retry=Retry(max_retries=0, takeover=False),
             groups={"g": Group(names, hedge=hedge)},
         )
-        self.dispatcher.plan = Plan(self.config, plan.access, plan.providers)
+        self.dispatcher.change(Plan(self.config, plan.access, plan.providers))
 
     def win(self, place: int) -> None:
         """Let one of the calls have its first token, and all the rest."""

@@ -12,6 +12,7 @@ from aiproxy.config.schema import Timeouts
 from aiproxy.errors import UpstreamTimeout
 from aiproxy.gateway.phases import Phases
 from aiproxy.gateway.watch import Watch
+from aiproxy.transport.timeout_queue import TimeoutQueue
 
 TIMEOUTS = Timeouts(connect=1, headers=8, first_token=5, reasoning=20, attempt=6, total=60)
 
@@ -21,7 +22,7 @@ class PhasesTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.watch = Watch(self.clock, 1_000_000.0)
+        self.watch = Watch(TimeoutQueue(self.clock, 1_000_000.0))
 
     def begin(
         self, *, last: bool = False, timeouts: Timeouts = TIMEOUTS

@@ -54,7 +54,7 @@ class RecoveryTestCase(DispatchTestCase):
     def change(self, **more: Any) -> None:
         """Reload the configuration with other settings."""
         plan = self.dispatcher.plan
-        self.dispatcher.plan = Plan(evolve(plan.config, **more), plan.access, plan.providers)
+        self.dispatcher.change(Plan(evolve(plan.config, **more), plan.access, plan.providers))
 
     def later(self, seconds: float) -> None:
         """Let time pass in small steps."""

@@ -26,7 +26,7 @@ class ReloadTests(DispatchTestCase):
         models = tuple(evolve(model) for model in plan.config.models)
         changed: dict[str, Any] = {"models": models, **more}
         config = evolve(plan.config, **changed)
-        self.dispatcher.plan = Plan(config, plan.access, plan.providers)
+        self.dispatcher.change(Plan(config, plan.access, plan.providers))
 
     def fail_next(self, *failures: errors.AIProxyError) -> None:
         """Let the next calls fail."""

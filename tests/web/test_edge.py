@@ -70,7 +70,7 @@ class EdgeTests(ServingTestCase):
             config = dispatcher.plan.config
             server = attrs.evolve(config.server, trusted_proxies=networks)
             plan = attrs.evolve(dispatcher.plan, config=attrs.evolve(config, server=server))
-            dispatcher.plan = plan
+            dispatcher.change(plan)
             self.assertEqual(self.find(PROXY, CLIENT), [found] * 4)
 
     def test_each_for_itself(self) -> None:

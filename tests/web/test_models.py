@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from klein import Klein
 
-from aiproxy.config.sections import Server
 from aiproxy.dialects.model_lists import ListedModel
 from aiproxy.policy.throttle import AuthThrottle
 from aiproxy.web.edge import Edge
@@ -70,8 +69,8 @@ class DiscoveredTests(ServingTestCase):
         app = Klein()
         routes = ModelRoutes(lambda: self.proxy._dispatcher.plan, lambda: {"any/*": listed})
         turnstile = Turnstile(AuthThrottle(), self.clock.seconds)
-        guard = Guard(turnstile, lambda: self.proxy._dispatcher.plan.access, lambda: NOW)
-        edge = Edge(Server)
+        guard = Guard(turnstile, self.proxy._dispatcher, lambda: NOW)
+        edge = Edge(self.proxy._dispatcher)
         declare(app, ["/v1/models"], "GET", routes.list_models, edge, guard)
         site = make_site(RoutesResource(app, edge), self.clock, max_request_bytes=1_000)
         self.client = Client(site, self.clock)

@@ -6,14 +6,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from aiproxy.config.sections import Server
+from aiproxy.config.load import load_config
 from aiproxy.errors import UpstreamRefused
+from aiproxy.proxy import Proxy
 from aiproxy.web.edge import Edge
 from aiproxy.web.request import ClientRequest
 from aiproxy.web.routes import DeclaredRoute
@@ -28,7 +30,9 @@ class RouteResource(Resource):
 
     def __init__(self, route: Callable[[ClientRequest], Awaitable[None]]) -> None:
         super().__init__()
-        self._route = DeclaredRoute(route, "/", Edge(Server))
+        self._route = DeclaredRoute(
+            route, "/", Edge(Proxy(load_config(env={}), Clock())._dispatcher)
+        )
 
     def render(self, request: IRequest) -> Any:
         Deferred.fromCoroutine(self._route.answer(request))

@@ -71,6 +71,8 @@ class LlhttpRequest:
     know which it has.  It takes one way to answer that Twisted's has not:
     :meth:`begin`, with the whole head.
 
+    :ivar headers: by name in lower case, the last value of each; until a stream begins.
+    :ivar body: as it is, until the answer begins.
     :ivar secure: its connection has TLS.
     :ivar gone: called if the client leaves before the answer's end.
     :ivar running: what answers; it is cancelled then.
@@ -84,9 +86,11 @@ class LlhttpRequest:
         "_notifications",
         "_peer",
         "_received",
+        "body",
         "channel",
         "finished",
         "gone",
+        "headers",
         "running",
         "secure",
         "startedWriting",
@@ -100,6 +104,8 @@ class LlhttpRequest:
         self.running: Deferred[None] | None = None
         self.secure = channel.secure
         self._peer = channel.peer
+        self.headers = received.headers
+        self.body = received.body
         self._received = received
         self._code = 200
         self._headers: dict[bytes, bytes] = {}
@@ -138,12 +144,7 @@ class LlhttpRequest:
     @property
     def content(self) -> BytesIO:
         """The body; anew each time."""
-        return BytesIO(self._received.body)
-
-    @property
-    def body(self) -> bytes:
-        """The body as it is."""
-        return self._received.body
+        return BytesIO(self.body)
 
     @property
     def requestHeaders(self) -> Headers:
@@ -155,7 +156,7 @@ class LlhttpRequest:
 
     def getHeader(self, key: bytes) -> bytes | None:
         """Return a header's value, the last where there are several."""
-        return self._received.headers.get(key.lower())
+        return self.headers.get(key.lower())
 
     def getHeaders(self, key: bytes) -> list[bytes]:
         """Return all values of a header, as they came; its name is in lower case."""
@@ -214,7 +215,7 @@ class LlhttpRequest:
     def _start(self, data: bytes) -> bytes:
         """Write the head, with the beginning of the body."""
         self.startedWriting = 1
-        self._received.body = b""
+        self.body = self._received.body = b""
         channel = self.channel
         assert channel is not None
         head = self._headers
@@ -225,7 +226,7 @@ class LlhttpRequest:
         ):
             self._chunked = True
             # It may last for long, and what was asked was read by now.
-            self._received.headers = {}
+            self.headers = self._received.headers = {}
             head[b"transfer-encoding"] = b"chunked"
             if data:
                 data = b"%x\r\n%b\r\n" % (len(data), data)
