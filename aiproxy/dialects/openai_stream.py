@@ -140,7 +140,10 @@ class OpenAIStreamReader:
     @property
     def tool_call_open(self) -> bool:
         """A call has begun whose choice has no finish reason yet."""
-        return any(choice.called and choice.finish is None for choice in self._choices.values())
+        found = False
+        for choice in self._choices.values():
+            found = found or (bool(choice.called) and choice.finish is None)
+        return found
 
     @property
     def between_events(self) -> bool:
@@ -163,7 +166,7 @@ class OpenAIStreamReader:
         :return: whether they may pass: all that such an event changes is told
             by *characters*, and what it becomes depends on its text alone.
         """
-        return self.followable if self._follow is None else self._follow(characters)
+        return self._translate is None if self._follow is None else self._follow(characters)
 
     def feed(self, data: bytes) -> list[ChatChunk]:
         """Take some bytes; give the chunks that they complete."""

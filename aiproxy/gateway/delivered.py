@@ -35,15 +35,12 @@ _SEAMLESS: Final = ("audio", "images", "content_parts")
 class _Words:
     """Text that grows by pieces."""
 
-    _parts: list[str] = Factory(list)
-
-    def add(self, text: str) -> None:
-        self._parts.append(text)
+    parts: list[str] = Factory(list)
 
     def __str__(self) -> str:
-        if len(self._parts) > 1:
-            self._parts[:] = ["".join(self._parts)]
-        return join_halves(self._parts[0]) if self._parts else ""
+        if len(self.parts) > 1:
+            self.parts[:] = ["".join(self.parts)]
+        return join_halves(self.parts[0]) if self.parts else ""
 
 
 @define
@@ -77,7 +74,7 @@ class DeliveredCall:
         text = payload.get(field)
         if not isinstance(text, str):
             return name
-        self._text.add(text)
+        self._text.parts.append(text)
         return name + text
 
 
@@ -115,7 +112,7 @@ class DeliveredChoice:
         """Take a delta; return what it says."""
         content = delta.get("content")
         if len(delta) == 1 and type(content) is str:  # Nearly all are so.
-            self._content.add(content)
+            self._content.parts.append(content)
             return content
         said = []
         thought = delta.get("reasoning_content") or delta.get("reasoning")
@@ -126,7 +123,7 @@ class DeliveredChoice:
             (self._refusal, refusal),
         ):
             if text and isinstance(text, str):
-                words.add(text)
+                words.parts.append(text)
                 said.append(text)
         for index, piece in call_pieces(delta):
             said.append(self.calls.setdefault(index, DeliveredCall()).take(piece))

@@ -72,6 +72,8 @@ class Lane:
         bare = self._template is None
         for _ in range(_MOST_TRIES):
             data = self._pass(data, written)
+            if not (data or self._vain):  # All has passed: mostly a packet is one event.
+                return written[0] if len(written) == 1 else b"".join(written)
             end = data.find(b"\n\n") + 2
             if end < 2 or self._over:
                 break
@@ -97,12 +99,13 @@ class Lane:
         passed = None if template is None else template.read(data)
         if template is None or passed is None:
             return data
+        text, out, used = passed
         self._vain = 0
-        self._reader.follow(len(passed.text))
+        self._reader.follow(len(text))
         if self._takeover is not None:
-            self._takeover.follow(template.say(passed.text))
-        written.append(passed.written)
-        return data[passed.used :]
+            self._takeover.follow(template.say(text))
+        written.append(out)
+        return data[used:]
 
     def _may_hold(self, data: bytes) -> bool:
         """Whether the reader would make nothing of these bytes: they end within an event."""

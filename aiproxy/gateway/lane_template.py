@@ -8,7 +8,7 @@ comes between the two is not looked at again: the strings alone are parsed.
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 from attrs import frozen
 
@@ -29,17 +29,9 @@ _EVENT: Final = re.compile(rb"(?:event: [^\r\n]*\n)?data: ?\{[^\r\n]*\}\n\n")
 _END: Final = b"}\n\n"
 
 
-class Passed(NamedTuple):
-    """
-    What a template made of some bytes.
-
-    :ivar text: of all events together.
-    :ivar used: so many bytes were read.
-    """
-
-    text: str
-    written: bytes
-    used: int
+#: What a template made of some bytes: the text of all events together, what is
+#: written, and how many bytes were read.
+Passed: TypeAlias = tuple[str, bytes, int]
 
 
 @frozen
@@ -68,6 +60,9 @@ class Template:
 
     def read(self, data: bytes) -> Passed | None:
         """Pass the events at the beginning of *data* that have this frame, if there are any."""
+        passed = self._read_one(data)
+        if passed is not None:
+            return passed
         texts, used = self._cut(data)
         padding: list[bytes] = []
         if self.middle:
@@ -86,11 +81,36 @@ class Template:
             return None
         if dumps(told) != b'["' + b'","'.join(strings) + b'"]':
             strings = [dumps(string)[1:-1] for string in told]
-        return Passed("".join(told[: len(texts)]), self._write(strings, len(texts)), used)
+        return "".join(told[: len(texts)]), self._write(strings, len(texts)), used
 
     def say(self, text: str) -> ChatChunk:
         """Make the chunk that would have said a text."""
         return {"choices": [{"index": self.index, "delta": dict.fromkeys(self.names, text)}]}
+
+    def _read_one(self, data: bytes) -> Passed | None:
+        """Pass one event that is all of *data*, if JSON writes its text as it is: most do so."""
+        begin, end = len(self.head), len(data) - len(self.foot)
+        if end <= begin or not data.startswith(self.head) or data.find(self.foot, begin) != end:
+            return None
+        string, padding = data[begin:end], b""
+        if self.middle:
+            string, _, padding = string.rpartition(self.middle)
+        try:
+            text, pad = string.decode(), padding.decode()
+        except UnicodeDecodeError:
+            return None
+        if not (text and text.isprintable() and pad.isprintable()):
+            return None
+        if b'"' in string or b"\\" in string or b'"' in padding or b"\\" in padding:
+            return None
+        around = self.written
+        if self.keeps_padding:
+            return text, string.join(around) + padding + self.end, len(data)
+        if padding.strip(b" "):
+            return None
+        if len(around) == 2:
+            return text, around[0] + string + around[1], len(data)
+        return text, string.join(around), len(data)
 
     def _cut(self, data: bytes) -> tuple[list[bytes], int]:
         """Give what stands between heads and feet, up to an event that has others."""

@@ -148,7 +148,10 @@ class StreamRelay:
         transcoder = self._transcoder
         written = transcoder.feed(data)
         if written:
-            self._write(written)
+            if self._client is None:
+                self._kept.append(written)
+            else:
+                self._client.write(written)
         if self._over:
             return
         if transcoder.ended:

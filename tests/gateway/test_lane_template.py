@@ -47,7 +47,7 @@ class LearnTests(SynchronousTestCase):
         assert made is not None
         passed = made.read(event(" b"))
         assert passed is not None
-        self.assertEqual(passed.written, b'{"r":" b","t":" b"}')
+        self.assertEqual(passed[1], b'{"r":" b","t":" b"}')
         self.assertEqual(made.names, ("reasoning", "reasoning_content"))
 
     def test_others(self) -> None:
@@ -92,7 +92,8 @@ class ReadTests(SynchronousTestCase):
         ):
             passed = template().read(two + two + rest)
             assert passed is not None, rest
-            self.assertEqual((passed.text, passed.used), (" two two", 2 * len(two)), rest)
+            text, _, used = passed
+            self.assertEqual((text, used), (" two two", 2 * len(two)), rest)
             self.assertIsNone(template().read(rest), rest)
 
     def test_no_string(self) -> None:
@@ -121,10 +122,11 @@ class ReadTests(SynchronousTestCase):
         assert made is not None
         passed = made.read(event(" two", end % b'""') + event("x", end % b'"\\u002f"'))
         assert passed is not None
-        self.assertEqual(
-            passed.written,
-            b'{"c":" two","obfuscation":"","d":1}{"c":"x","obfuscation":"/","d":1}',
-        )
+        written = b'{"c":" two","obfuscation":"","d":1}{"c":"x","obfuscation":"/","d":1}'
+        self.assertEqual(passed[1], written)
+        one = event(" two", end % b'"ab"')
+        written = b'{"c":" two","obfuscation":"ab","d":1}'
+        self.assertEqual(made.read(one), (" two", written, len(one)))
         self.assertIsNone(made.read(event(" two", end % b"null")))
         self.assertIsNone(made.read(event(" two", end % b'"a","b":"c"')))
 
@@ -133,5 +135,7 @@ class ReadTests(SynchronousTestCase):
         made = template(b"}}]   }\n\n")
         passed = made.read(event(" two", b"}}]}\n\n") + event(" three", b"}}]      }\n\n"))
         assert passed is not None
-        self.assertEqual(passed.text, " two three")
+        self.assertEqual(passed[0], " two three")
+        one = event(" two", b"}}]  }\n\n")
+        self.assertEqual(made.read(one), (" two", b'<{"c":" two"}>', len(one)))
         self.assertIsNone(made.read(event(" two", b"}}] 1 }\n\n")))
