@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 from twisted.internet.endpoints import _parse, serverFromString
@@ -29,6 +29,14 @@ _NEEDS_TOKEN = (
     "reaches beyond this machine, and no AUTH_TOKEN is set: set AUTH_TOKEN (or `keys:`), "
     "or listen on 127.0.0.1"
 )
+
+
+#: Connections that may wait to be accepted, as far as the kernel lets them
+#: (``net.core.somaxconn``).  Twisted's 50 are gone when everybody comes back at
+#: once, and who finds no room tries again after a second at the earliest.
+_BACKLOG: Final = 4096
+#: Kinds of endpoints that have one, and the place of theirs where it has no name.
+_BACKLOG_PLACES: Final = {"tcp": 3, "tcp6": 3, "ssl": 6, "unix": 3}
 
 
 class ListenError(Exception):
@@ -103,7 +111,8 @@ def make_endpoint(reactor: Any, place: Place) -> IStreamServerEndpoint:
     :raises ListenError: there is no such kind, or a parameter is wrong.
     """
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, place.description)
+        description = _with_backlog(place.description)
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
         return endpoint
     except Exception as error:
         raise ListenError(f"cannot listen on {place.name}: {error}") from None
@@ -134,6 +143,15 @@ def _read_endpoint(text: str) -> Place:
     except ValueError as error:
         raise ListenError(f"cannot listen on {text}: {error}") from None
     return Place(text, description, tls)
+
+
+def _with_backlog(description: str) -> str:
+    """Add a backlog to the description of an endpoint that can have one and does not say so."""
+    positional, named = _parse(description)
+    most = _BACKLOG_PLACES.get(positional[0] if positional else "", 0)
+    if len(positional) > most or "backlog" in named:
+        return description
+    return f"{description}:backlog={_BACKLOG}"
 
 
 def _read_address(address: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from attrs import frozen
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from aiproxy.listening import ListenError, Place, find_places, url_of
+from aiproxy.listening import ListenError, Place, find_places, make_endpoint, url_of
 from aiproxy.tap import Options
 from aiproxy.transport.server_tls import ServerTLSSettings
 from tests.config.loading import LoadingTestCase
@@ -68,6 +70,28 @@ class ListenTests(LoadingTestCase):
         [place] = find_places(options["listen"], None, config)
         self.assertEqual((place.name, place.description), (text, "tcp:1"))
         assert place.tls
+
+
+class BacklogTests(SynchronousTestCase):
+    """How many connections may wait to be accepted."""
+
+    def backlog(self, description: str) -> object:
+        """Listen in memory; return what the reactor was told."""
+        reactor = MemoryReactor()
+        endpoint = make_endpoint(reactor, Place("here", description))
+        self.successResultOf(endpoint.listen(Factory()))
+        [(_, _, backlog, *_)] = reactor.tcpServers + reactor.unixServers
+        return backlog
+
+    def test_many(self) -> None:
+        """As many as the kernel lets, where nothing is said."""
+        for description in ("tcp:1", "tcp:1:127.0.0.1", "tcp6:1:interface=\\:\\:1", "unix:/x:660"):
+            self.assertEqual(self.backlog(description), 4096, description)
+
+    def test_told(self) -> None:
+        """As many as somebody says."""
+        for description in ("tcp:1:127.0.0.1:9", "tcp:1:backlog=9", "unix:/x:660:9"):
+            self.assertEqual(self.backlog(description), 9, description)
 
 
 @frozen
