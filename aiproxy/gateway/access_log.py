@@ -41,8 +41,9 @@ class AccessLog:
 
     def finished(self, record: CallRecord) -> None:
         """Write the line of a request that is over."""
-        if self._sink:
-            self._sink.write(self._line(record, self._wall()))
+        sink = self._sink.sink
+        if sink is not None:
+            sink.write(self._line(record, self._wall()))
 
     def reopen(self) -> None:
         """Open it, or open it anew: its file was moved."""

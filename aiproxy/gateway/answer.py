@@ -17,6 +17,7 @@ from aiproxy.gateway.usage import CallRecord
 from aiproxy.gateway.watch import Watch
 from aiproxy.policy.routing import Candidate
 from aiproxy.transport.keep_alive import KeepAlive
+from aiproxy.transport.timeout_queue import TimeoutQueues
 
 __all__ = ["Course", "PlainAnswer", "Served", "StreamedAnswer"]
 
@@ -48,6 +49,7 @@ class Course(Protocol):
     """How a stream goes on; :class:`aiproxy.gateway.exchange.Exchange` is it."""
 
     clock: IReactorTime
+    timeouts: TimeoutQueues
     watch: Watch
     record: CallRecord
 
@@ -107,7 +109,8 @@ class StreamedAnswer:
         live: KeepAlive | None = None
         if self.keep_alive:
             course = self.course
-            client = live = KeepAlive(client, course.clock, self.keep_alive, course.take_notes)
+            queue = course.timeouts.find(self.keep_alive)
+            client = live = KeepAlive(client, queue, course.take_notes)
             if self.served is None:
                 live.tell()
         try:

@@ -56,7 +56,7 @@ class BodyLog:
 
     def begin(self, call: ClientCall) -> BodyCopy | None:
         """Return what takes the bodies of a call; ``None`` if nobody wants them."""
-        return BodyCopy(call, self._write) if self._sink else None
+        return None if self._sink.sink is None else BodyCopy(call, self._write)
 
     def reopen(self) -> None:
         """Open it, or open it anew: its file was moved."""

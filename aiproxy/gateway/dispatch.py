@@ -118,7 +118,8 @@ class Dispatcher:
             # Who waits for long has to hear something, and then errors come as events.
             seconds = plan.config.server.keep_alive if operation == CHAT else 0.0
             try:
-                attempt = await settled_within(opening, seconds, self.shared.clock)
+                queue = self.shared.timeouts.find(seconds) if seconds else None
+                attempt = await settled_within(opening, queue)
             except Unsettled:
                 record.status = 200  # Its head is out before anybody has answered.
                 return StreamedAnswer(None, exchange, opening, ended, seconds)

@@ -92,6 +92,7 @@ class Exchange:
         "entrance",
         "failover",
         "record",
+        "timeouts",
         "trace",
         "watch",
     )
@@ -111,6 +112,7 @@ class Exchange:
         self.trace = trace
         self.watch = Watch(shared.timeouts.find(min(total, call.timeout or total)))
         self.clock = shared.clock
+        self.timeouts = shared.timeouts
         self._shared = shared
         self._config = config
         self._call = call
@@ -254,7 +256,10 @@ class Exchange:
     def make_pipe(self, candidate: Candidate) -> Pipe:
         """Make the caller's side of a stream that begins with this candidate."""
         writer = self._call.face.stream_writer(
-            self._request, identity=self._identity, created=self._created, model=candidate.name
+            self._request,
+            identity=f"chatcmpl-{self._call.id}",
+            created=self._created,
+            model=candidate.name,
         )
         retry = self._config.retry
         takeover: Takeover | None = None
@@ -269,7 +274,10 @@ class Exchange:
 
     def _write(self, candidate: Candidate, answer: ChatAnswer) -> WrittenAnswer:
         return self._call.face.write_answer(
-            answer, identity=self._identity, created=self._created, model=candidate.name
+            answer,
+            identity=f"chatcmpl-{self._call.id}",
+            created=self._created,
+            model=candidate.name,
         )
 
     def take_notes(self) -> bytes:
@@ -292,7 +300,3 @@ class Exchange:
             self._request["model"],
             self._tell,
         )
-
-    @property
-    def _identity(self) -> str:
-        return f"chatcmpl-{self._call.id}"

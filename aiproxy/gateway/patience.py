@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import define
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+
+from aiproxy.transport.timeout_queue import TimeoutQueue
 
 __all__ = ["Unsettled", "settled_within"]
 
@@ -14,27 +16,39 @@ class Unsettled(Exception):
     """The time is over, and there is no end yet."""
 
 
-def settled_within(waited: Deferred[Any], seconds: float, clock: IReactorTime) -> Deferred[Any]:
-    """
-    Wait for something, but no longer than this.
+@define(eq=False)
+class _Patience:
+    """Ends a wait."""
 
-    :param seconds: 0: however long it takes.
+    told: Deferred[Any]
+
+    def expire(self) -> None:
+        """The time is over."""
+        self.told.errback(Unsettled())
+
+
+def settled_within(waited: Deferred[Any], queue: TimeoutQueue | None) -> Deferred[Any]:
+    """
+    Wait for something, but no longer than others do.
+
+    :param queue: of those that wait as long; ``None``: however long it takes.
     :return: what came, or its error; fails with :class:`Unsettled` when the time
         is over, and ``waited`` goes on and keeps its result.  Who cancels it
         cancels ``waited``.
     """
-    timing: Any = clock
     # Whoever cancels is told by what the cancelled one says.
     told: Deferred[Any] = Deferred(lambda _: waited.cancel())
 
     def settled(result: Any) -> Any:
         if told.called:
             return result
-        if timer is not None and timer.active():
-            timer.cancel()
+        if queue is not None:
+            queue.discard(patience)
         told.callback(result)
         return None
 
-    timer = timing.callLater(seconds, told.errback, Unsettled()) if seconds else None
+    patience = _Patience(told)
+    if queue is not None:
+        queue.add(patience)
     waited.addBoth(settled)
     return told

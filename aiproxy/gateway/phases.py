@@ -101,8 +101,12 @@ class Phases:
     def begin_plain(self) -> None:
         """A whole answer is asked for."""
         timeouts = self._timeouts
-        self._whole_due = self._clock.seconds() + timeouts.attempt
-        self._bound(min(timeouts.connect, timeouts.attempt), "the provider was not reached")
+        now, shortest = self._clock.seconds(), min(timeouts.connect, timeouts.attempt)
+        self._whole_due = now + timeouts.attempt
+        if self._last:
+            self._due = now + shortest
+        else:
+            self._bound(shortest, "the provider was not reached")
 
     def begin_stream(self, *, reasoning: bool) -> None:
         """A stream is asked for."""
@@ -134,7 +138,10 @@ class Phases:
     def headers_came(self) -> None:
         """The answer begins, whether or not the provider told the phases before."""
         if self._whole_due is not None:
-            self.connected()
+            if self._last:
+                self._due = self._whole_due
+            else:
+                self.connected()
             return
         since = self._clock.seconds() if self._sent is None else self._sent
         left = since + self._first_token - self._clock.seconds()
@@ -150,7 +157,7 @@ class Phases:
 
     def stop(self) -> None:
         """The phases are over: leave no timer."""
-        self._due = -math.inf if self.overdue else math.inf
+        self._due = -math.inf if self._clock.seconds() >= self._due else math.inf
         deadline, self._deadline = self._deadline, None
         if deadline is not None:
             deadline.cancel()

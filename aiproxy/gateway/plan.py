@@ -44,7 +44,9 @@ class Plan:
     ) -> list[tuple[Candidate, IProvider]] | None:
         """Return who serves a request where there is nothing to choose; else :meth:`find` does."""
         simple = self._simple.get(requested) if operation == CHAT else None
-        return simple if simple is not None and principal.may_use(requested) else None
+        if simple is None or not (principal.models is None or principal.may_use(requested)):
+            return None
+        return simple
 
     def find(
         self,

@@ -47,6 +47,8 @@ _PAIRS: Final = (
     ),
 )
 
+_REMAINING: Final = frozenset(remaining for remaining, _ in _PAIRS)
+
 _NUMBER: Final = re.compile(r"([0-9]{1,15})(?:\.[0-9]{0,20})?")
 _ZERO: Final = re.compile(r"-[0-9]{1,20}|0(?:\.0{0,20})?")
 #: Numbers from here on are seconds since the epoch (2001), or milliseconds.
@@ -102,6 +104,8 @@ class Learned:
         :param now: of the monotonic clock.
         :param wall: seconds since the epoch, where the answer has no ``date``.
         """
+        if _REMAINING.isdisjoint(headers):
+            return  # Most say nothing.
         for remaining, reset in _PAIRS:
             left = headers.get(remaining)
             if left is None:

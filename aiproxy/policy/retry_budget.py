@@ -43,7 +43,9 @@ class RetryBudget:
 
         :param now: of a monotonic clock.
         """
-        self._requests[self._turn_to(now)] += 1
+        second = int(now)
+        cell = second % _CELLS if second == self._second else self._turn_to(now)
+        self._requests[cell] += 1
 
     def take(self, now: float) -> bool:
         """Take a repeat; ``False``: there is none left, and nothing is taken."""

@@ -134,7 +134,8 @@ class HTTPProvider:
         # Nearly all calls are one request and one answer: a coroutine would
         # cost as much as sending it.
         try:
-            question = self._put(call, _laid_over(call))
+            request = _laid_over(call) if call.candidate.model.body else call.request
+            question = self._put(call, request)
             asked = self._post(call, question.wire, credentials.show(call.candidate))
         except Exception as error:
             return fail(_named(error, call.candidate))
@@ -310,7 +311,7 @@ class HTTPProvider:
                 **model.headers,
             },
             body=wire.body,
-            tls=tls_settings(model),
+            tls=_tls_settings(model.ca_bundle, model.client_cert),
             idle_timeout=model.pool_idle_timeout or _DEFAULT_IDLE_SECONDS,
             connected=call.connected,
             sent=call.sent,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from twisted.internet.interfaces import IConsumer, IReactorTime
+from twisted.internet.interfaces import IConsumer
 
-from aiproxy.transport.deadline import Deadline
+from aiproxy.transport.timeout_queue import TimeoutQueue
 from aiproxy.transport.wrapped_client import WrappedClient
 
 __all__ = ["KeepAlive"]
@@ -22,31 +22,36 @@ class KeepAlive(WrappedClient):
 
     Each write must be whole events.
 
-    :param seconds: the silence after which a comment is written.
+    :param queue: of those to whom a comment is written after the same silence.
     :param news: returns comments to be written in its place, if there are any.
     """
 
     def __init__(
         self,
         client: IConsumer,
-        clock: IReactorTime,
-        seconds: float,
+        queue: TimeoutQueue,
         news: Callable[[], bytes] = lambda: b"",
     ) -> None:
         super().__init__(client)
-        self._seconds = seconds
         self._news = news
-        self._deadline = Deadline(clock, self.tell)
-        self._deadline.set(seconds)
+        self._queue = queue
+        self._stopped = False
+        queue.add(self)
 
     def write(self, data: bytes) -> None:
         """Write."""
         self._client.write(data)
-        self._deadline.set(self._seconds)
+        if not self._stopped:
+            self._queue.add(self)
 
     def stop(self) -> None:
         """Write nothing more by itself.  Harmless when repeated."""
-        self._deadline.close()
+        self._stopped = True
+        self._queue.discard(self)
+
+    def expire(self) -> None:
+        """There was nothing for long enough."""
+        self.tell()
 
     def tell(self) -> None:
         """Write a comment now."""

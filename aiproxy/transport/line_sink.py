@@ -157,6 +157,7 @@ class PlacedSink:
 
     Making one opens nothing.
 
+    :ivar sink: of the place of now; ``None`` where that is nowhere.
     :param make: returns the target of a place, ``None`` for nowhere.
     :raises ConfigurationError: there is no such place.
     """
@@ -168,10 +169,10 @@ class PlacedSink:
         self._clock = clock
         self._name = name
         self._place = place
-        self._sink = self._make_sink(place)
+        self.sink = self._make_sink(place)
 
     def __bool__(self) -> bool:
-        return self._sink is not None
+        return self.sink is not None
 
     def change(self, place: str) -> None:
         """
@@ -180,7 +181,7 @@ class PlacedSink:
         :raises ConfigurationError: there is no such place; nothing has changed.
         """
         if place != self._place:
-            before, self._sink = self._sink, self._make_sink(place)
+            before, self.sink = self.sink, self._make_sink(place)
             self._place = place
             if before is not None:
                 before.close()
@@ -188,18 +189,18 @@ class PlacedSink:
 
     def write(self, line: bytes) -> None:
         """Take a line; see :class:`LineSink`."""
-        if self._sink is not None:
-            self._sink.write(line)
+        if self.sink is not None:
+            self.sink.write(line)
 
     def reopen(self) -> None:
         """Open it, or open it anew: its file was moved."""
-        if self._sink is not None:
-            self._sink.reopen()
+        if self.sink is not None:
+            self.sink.reopen()
 
     def close(self) -> None:
         """Write what there is, and give all back."""
-        if self._sink is not None:
-            self._sink.close()
+        if self.sink is not None:
+            self.sink.close()
 
     def _make_sink(self, place: str) -> LineSink | None:
         target = self._make(place)

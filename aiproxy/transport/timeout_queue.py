@@ -43,7 +43,8 @@ class TimeoutQueue:
         return bool(self._due)
 
     def add(self, one: Expiring) -> None:
-        """Let one expire that long from now."""
+        """Let one expire that long from now; if it is there already, later than it would."""
+        self._due.pop(one, None)
         self._due[one] = self._clock.seconds() + self.seconds
         if self._timer is None:
             self._timer = self._clock.callLater(self.seconds, self._fire)

@@ -7,6 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy.gateway.patience import Unsettled, settled_within
+from aiproxy.transport.timeout_queue import TimeoutQueue
 
 
 class SettledWithinTests(SynchronousTestCase):
@@ -17,7 +18,7 @@ class SettledWithinTests(SynchronousTestCase):
         self.clock = Clock()
         self.cancelled = 0
         self.waited: Deferred[str] = Deferred(self.cancel)
-        self.told = settled_within(self.waited, 15.0, self.clock)
+        self.told = settled_within(self.waited, TimeoutQueue(self.clock, 15.0))
 
     def cancel(self, _: Deferred[str]) -> None:
         """Note that it was cancelled."""
@@ -39,9 +40,10 @@ class SettledWithinTests(SynchronousTestCase):
 
     def test_at_once(self) -> None:
         """What is there already is told without a wait."""
-        self.assertEqual(self.successResultOf(settled_within(succeed(1), 15, self.clock)), 1)
+        queue = TimeoutQueue(self.clock, 15)
+        self.assertEqual(self.successResultOf(settled_within(succeed(1), queue)), 1)
         failed: Deferred[int] = fail(ValueError())
-        self.failureResultOf(settled_within(failed, 15, self.clock), ValueError)
+        self.failureResultOf(settled_within(failed, queue), ValueError)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
     def test_late(self) -> None:
@@ -60,11 +62,9 @@ class SettledWithinTests(SynchronousTestCase):
         self.failureResultOf(self.waited, ValueError)
 
     def test_no_bound(self) -> None:
-        """0 seconds are no bound, and need no timer."""
-        clock = Clock()
+        """Without a queue there is no bound."""
         waited: Deferred[str] = Deferred()
-        told = settled_within(waited, 0.0, clock)
-        self.assertEqual(clock.getDelayedCalls(), [])
+        told = settled_within(waited, None)
         self.assertNoResult(told)
         waited.callback("a")
         self.assertEqual(self.successResultOf(told), "a")

@@ -9,6 +9,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy.transport.keep_alive import KeepAlive
+from aiproxy.transport.timeout_queue import TimeoutQueue
 
 COMMENT = b": keep-alive\n\n"
 
@@ -28,7 +29,9 @@ class KeepAliveTests(SynchronousTestCase):
         self.client = Client()
         self.news: list[bytes] = []
         self.live = KeepAlive(
-            self.client, self.clock, 15.0, lambda: self.news.pop() if self.news else b""
+            self.client,
+            TimeoutQueue(self.clock, 15.0),
+            lambda: self.news.pop() if self.news else b"",
         )
         self.addCleanup(self.live.stop)
 
@@ -69,7 +72,7 @@ class KeepAliveTests(SynchronousTestCase):
     def test_no_news(self) -> None:
         """Without anybody to ask there are comments only."""
         bare = Client()
-        live = KeepAlive(bare, self.clock, 5.0)
+        live = KeepAlive(bare, TimeoutQueue(self.clock, 5.0))
         self.clock.advance(5)
         live.stop()
         self.assertEqual(bare.value(), COMMENT)
@@ -94,6 +97,6 @@ class KeepAliveTests(SynchronousTestCase):
         self.assertEqual(self.live.channel, "a channel")
         self.client.channel = None
         self.assertIsNone(self.live.channel)
-        bare = KeepAlive(StringTransport(), self.clock, 15.0)
+        bare = KeepAlive(StringTransport(), TimeoutQueue(self.clock, 15.0))
         bare.stop()
         self.assertIs(bare.channel, bare)
