@@ -81,8 +81,7 @@ class Server:
         collector = GarbageCollector(reactor, lambda: self.service.calls)
         reactor.callWhenRunning(collector.start)
         reactor.addSystemEventTrigger("after", "shutdown", collector.stop)
-        reactor.addSystemEventTrigger("after", "shutdown", self._log.close)
-        reactor.addSystemEventTrigger("after", "shutdown", self._bodies.close)
+        reactor.addSystemEventTrigger("after", "shutdown", self.close)
 
     def _trace(self, reactor: Any) -> None:
         tracer = make_tracer(os.environ, __version__)
@@ -128,3 +127,8 @@ class Server:
         """Open the logs anew."""
         self._log.reopen()
         self._bodies.reopen()
+
+    def close(self) -> None:
+        """Write the logs' last lines, and give them back."""
+        self._log.close()
+        self._bodies.close()

@@ -21,9 +21,11 @@ from typing import Any
 
 from attrs import frozen
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from aiproxy.config.load import load
 from aiproxy.server import Server
@@ -96,6 +98,12 @@ class OneCall:
             "plain", "bench/openai", headers={"Authorization": f"Bearer {TOKEN}"}
         )
         self._number = 0
+        self._server = server
+
+    def close(self) -> None:
+        """Write the access log's last lines, and leave no timer."""
+        self._client.connectionLost(Failure(ConnectionDone()))
+        self._server.close()
 
     def run(self) -> None:
         """Send one request, and let it be answered; none is like another."""

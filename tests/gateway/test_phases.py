@@ -145,6 +145,23 @@ class EndTests(PhasesTestCase):
         self.clock.advance(1_000)
         self.assertFalse(phases.overdue)
 
+    def test_stop_late(self) -> None:
+        """What was late when they were over has been late."""
+        phases, _ = self.begin(last=True)
+        phases.begin_plain()
+        self.clock.advance(6)
+        phases.stop()
+        self.assertTrue(phases.overdue)
+
+    def test_over(self) -> None:
+        """Where the whole call is over already, nothing is waited for."""
+        phases = Phases(self.clock, TIMEOUTS, self.watch, last=True)
+        self.watch.end(UpstreamTimeout("over"))
+        awaited: Deferred[object] = Deferred()
+        waited = Deferred.fromCoroutine(phases.wait(awaited))
+        self.assertEqual(self.failureResultOf(waited, UpstreamTimeout).value.message, "over")
+        self.assertTrue(awaited.called)
+
     def test_cancelled(self) -> None:
         """Whoever cancels the wait cancels what it waits for, and is told so: no timeout."""
         phases, waited = self.begin()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from aiproxy.errors import AnswerTooLarge, StreamCut
 from aiproxy.interfaces import IBodyConsumer
-from aiproxy.transport.collect import collect, collect_some
+from aiproxy.transport.collect import collect, collect_now, collect_some
 
 
 class ScriptedReply:
@@ -28,6 +28,17 @@ class ScriptedReply:
     def closed(self) -> bool:
         """The upstream was closed."""
         return self.producer.producerState == "stopped"
+
+
+class WholeReply(ScriptedReply):
+    """One whose body may be here already."""
+
+    def __init__(self, body: bytes | None) -> None:
+        super().__init__()
+        self.body = body
+
+    def take_whole(self) -> bytes | None:
+        return self.body
 
 
 class CollectTests(SynchronousTestCase):
@@ -53,6 +64,16 @@ class CollectTests(SynchronousTestCase):
         self.reply.consumer.received(b"two")
         self.assertIn("5 bytes", str(self.failureResultOf(body, AnswerTooLarge).value))
         self.assertTrue(self.reply.closed)
+
+    def test_here(self) -> None:
+        """A body that is here already is taken as it is, if it is not too long."""
+        self.assertEqual(collect_now(WholeReply(b"whole"), 5), b"whole")
+        too_long = collect_now(WholeReply(b"whole"), 4)
+        assert isinstance(too_long, Deferred)
+        self.assertIn("4 bytes", str(self.failureResultOf(too_long, AnswerTooLarge).value))
+        later = collect_now(WholeReply(None), 5)
+        assert isinstance(later, Deferred)
+        self.assertNoResult(later)
 
     def test_cut(self) -> None:
         """A body that breaks off fails with the reason."""

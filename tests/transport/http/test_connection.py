@@ -272,6 +272,23 @@ class AnswerTests(ConnectionTestCase):
         connection.send(ONE + END)
         self.assertEqual(consumer.pieces, [b"oneoneone", b"one"])
 
+    def test_taken(self) -> None:
+        """A body that is here can be taken, once; one that is not, or was cut, can not."""
+        for reply, whole in (
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none", b"one"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b""),
+            (CHUNKED_HEAD + ONE * 2 + END, b"oneone"),
+            (CHUNKED_HEAD + ONE, None),
+            (CHUNKED_HEAD + ONE + b"zzz\r\n", None),
+        ):
+            connection, response = self.begin(reply)
+            assert isinstance(response, HTTPExchange)
+            self.assertEqual(response.take_whole(), whole, reply)
+            self.assertIsNone(response.take_whole(), reply)
+            response.abandon()
+            self.assertEqual(connection.transport.aborted or whole is None, whole is None, reply)
+            self.upstream.reactor.advance(0)
+
     def test_before_a_break(self) -> None:
         """What came before a broken chunk is handed on before the failure."""
         connection, response = self.begin(CHUNKED_HEAD)
