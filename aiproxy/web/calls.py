@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Awaitable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -17,7 +18,7 @@ from aiproxy.gateway.answer import PlainAnswer, Served
 from aiproxy.gateway.dispatch import ClientCall, Dispatcher
 from aiproxy.gateway.tracing import read_trace_context
 from aiproxy.transport.http.request import LlhttpRequest
-from aiproxy.web.request import ClientRequest
+from aiproxy.web.request import ClientRequest, encode_headers
 from aiproxy.wire.durations import read_duration
 
 __all__ = ["CallRoute", "PassedRoute"]
@@ -129,12 +130,21 @@ def _read_timeout(told: str | None) -> float | None:
     return seconds
 
 
-def _write_headers(served: Served | None) -> Mapping[str, str]:
+def _write_headers(served: Served | None) -> Mapping[bytes, bytes]:
     if served is None:
         return {}  # Nobody has answered yet.
-    return {
-        **served.headers,
-        "x-aiproxy-model": served.candidate.name,
-        "x-aiproxy-provider": served.candidate.model.provider,
-        "x-aiproxy-attempts": str(served.attempts),
-    }
+    candidate = served.candidate
+    who = _write_served(candidate.name, candidate.model.provider, served.attempts)
+    return {**encode_headers(served.headers), **who} if served.headers else who
+
+
+@lru_cache(maxsize=1024)
+def _write_served(model: str, provider: str, attempts: int) -> Mapping[bytes, bytes]:
+    """Write who has answered, once for many answers."""
+    return encode_headers(
+        {
+            "x-aiproxy-model": model,
+            "x-aiproxy-provider": provider,
+            "x-aiproxy-attempts": str(attempts),
+        }
+    )

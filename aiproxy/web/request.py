@@ -17,7 +17,7 @@ from aiproxy.web.cors import answer_headers, preflight_headers
 from aiproxy.web.edge import Edge
 from aiproxy.wire.json import dumps
 
-__all__ = ["ClientRequest", "Envelope", "write_envelope"]
+__all__ = ["ClientRequest", "Envelope", "encode_headers", "write_envelope"]
 
 #: Writes an error's body.
 Envelope: TypeAlias = Callable[[AIProxyError], bytes]
@@ -40,11 +40,20 @@ class _HeaderBlock:
         return write_lines(self.headers)
 
 
+_NO_HEADERS: Final[Mapping[bytes, bytes]] = MappingProxyType({})
 #: A stream may not be held back by who stands between us and the client.
 _UNBUFFERED: Final = {b"cache-control": b"no-cache", b"x-accel-buffering": b"no"}
 #: Without TLS, and with it.
 _PLAIN: Final = tuple(map(_HeaderBlock, (COMMON_HEADERS, TLS_HEADERS)))
 _STREAMED: Final = tuple(_HeaderBlock({**block.headers, **_UNBUFFERED}) for block in _PLAIN)
+
+
+def encode_headers(headers: Mapping[str, str]) -> dict[bytes, bytes]:
+    """Return headers as they are written; what is not of Latin-1 becomes question marks."""
+    return {
+        name.encode("latin-1", "replace"): value.encode("latin-1", "replace")
+        for name, value in headers.items()
+    }
 
 
 def write_envelope(error: AIProxyError) -> bytes:
@@ -151,7 +160,8 @@ class ClientRequest:
         self, document: object, *, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> None:
         """Answer with a document."""
-        self.write_body(dumps(document), "application/json", status=status, headers=headers)
+        encoded = encode_headers(headers) if headers else _NO_HEADERS
+        self.write_body(dumps(document), "application/json", status=status, headers=encoded)
 
     def write_body(
         self,
@@ -159,14 +169,22 @@ class ClientRequest:
         content_type: str,
         *,
         status: int = 200,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[bytes, bytes] = _NO_HEADERS,
     ) -> None:
-        """Answer with a whole body."""
+        """
+        Answer with a whole body.
+
+        :param headers: as they are written, names in lower case.
+        """
         self._write_head(status, _PLAIN, content_type, headers, len(body))
         self.raw.write(body)
 
-    def start_stream(self, headers: Mapping[str, str], content_type: str) -> IConsumer:
-        """Begin a stream; return whom to write it to."""
+    def start_stream(self, headers: Mapping[bytes, bytes], content_type: str) -> IConsumer:
+        """
+        Begin a stream; return whom to write it to.
+
+        :param headers: as in :meth:`write_body`.
+        """
         self._write_head(200, _STREAMED, content_type, headers)
         consumer: IConsumer = self.raw
         return consumer
@@ -186,7 +204,8 @@ class ClientRequest:
         if isinstance(error, MethodNotAllowed):
             headers["allow"] = ", ".join(error.allowed)
         body = self.envelope(error)
-        self.write_body(body, "application/json", status=error.status, headers=headers)
+        encoded = encode_headers(headers)
+        self.write_body(body, "application/json", status=error.status, headers=encoded)
 
     def write_preflight(self, methods: Sequence[str]) -> bool:
         """
@@ -222,7 +241,7 @@ class ClientRequest:
         status: int,
         blocks: Sequence[_HeaderBlock],
         content_type: str,
-        headers: Mapping[str, str] | None,
+        headers: Mapping[bytes, bytes],
         length: int | None = None,
     ) -> None:
         head = {
@@ -231,8 +250,7 @@ class ClientRequest:
         }
         if length is not None:
             head[b"content-length"] = b"%d" % length
-        for text, told in headers.items() if headers else ():
-            head[text.encode("latin-1", "replace")] = told.encode("latin-1", "replace")
+        head.update(headers)
         if self.cross_origin and (origins := self._edge.origins):
             head.update(answer_headers(origins, self.raw.getHeader(b"origin"), head))
         self._begin(status, blocks, head)
