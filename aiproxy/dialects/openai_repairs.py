@@ -163,7 +163,8 @@ def is_plain(choice: object) -> bool:
         and type(choice.get("index")) is int
         and message.get("role") == "assistant"
         and type(message.get("content")) is str
-        and choice.get("finish_reason") in FINISH_REASONS
+        and type(reason := choice.get("finish_reason")) is str
+        and reason in FINISH_REASONS
         and "tool_calls" not in message
         and not message.get("function_call")
         and not message.get("reasoning")

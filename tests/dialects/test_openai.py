@@ -117,6 +117,18 @@ class ReadReplyTests(SynchronousTestCase):
         self.assertEqual(reasons, ["stop", "tool_calls"])
         self.assertNotIn("usage", answer)
 
+    def test_odd_reason(self) -> None:
+        """A finish reason that is no word at all is kept beside the plain one."""
+        for odd in ({"why": "stop"}, ["stop"], 5):
+            choice = {
+                "index": 0,
+                "message": {"role": "assistant", "content": "a"},
+                "finish_reason": odd,
+            }
+            [read] = OpenAIDialect().read_reply(dumps({"choices": [choice]}))["choices"]
+            reasons = read["finish_reason"], read["native_finish_reason"]
+            self.assertEqual(reasons, ("stop", odd))
+
     def test_usage(self) -> None:
         """Usage that stands elsewhere is put in its place."""
         for place in ({"x_groq": {"usage": {"total_tokens": 7}}}, {}):
