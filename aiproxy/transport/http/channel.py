@@ -13,7 +13,6 @@ from io import BytesIO
 from typing import Any, TypeAlias
 from typing import Protocol as Shape
 
-from twisted.internet import tcp
 from twisted.internet._producer_helpers import _PullToPush
 from twisted.internet.interfaces import IAddress, IProducer, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
@@ -37,6 +36,7 @@ from aiproxy.transport.http.request import LlhttpRequest
 from aiproxy.transport.http.request_reader import ReceivedRequest, RequestReader
 from aiproxy.transport.http.site import GatewayChannel
 from aiproxy.transport.http.stock import StockRequest
+from aiproxy.transport.write_batch import BatchedWriter, WriteBatch
 
 __all__ = ["HotRoute", "HotRoutes", "LlhttpChannel"]
 
@@ -58,6 +58,7 @@ class ChannelOwner(Shape):
     max_request_bytes: int
     reactor: Any
     refused: Callable[[str, str, AIProxyError], None]
+    writes: WriteBatch
 
     @property
     def date(self) -> bytes:
@@ -76,7 +77,11 @@ class LlhttpChannel(Protocol):
     :ivar is_last: the connection ends with the answer that is written now.
     :ivar peer: who is at the other end, known from the first request on.
     :ivar secure: the connection has TLS, so too.
+    :ivar write: writes to the client.
     """
+
+    write: Callable[[bytes], None]
+    _writer: BatchedWriter
 
     def __init__(self, site: ChannelOwner) -> None:
         self.site = site
@@ -91,7 +96,6 @@ class LlhttpChannel(Protocol):
         self._stopped_reading = False
         self._producer: IPushProducer | None = None
         self._client_full = False
-        self._is_tcp = False
         self._flush_rounds = 0
         self._body_started = 0.0
         self._reader = RequestReader(site.max_request_bytes)
@@ -106,7 +110,8 @@ class LlhttpChannel(Protocol):
         set_no_delay = getattr(transport, "setTcpNoDelay", None)
         if set_no_delay is not None:
             set_no_delay(True)
-        self._is_tcp = isinstance(transport, tcp.Connection) and not transport.TLS
+        self._writer = BatchedWriter(self.site.writes, transport)
+        self.write = self._writer.write
         self.site.channels.add(self)
         self._deadline.set(IDLE_SECONDS)
 
@@ -125,6 +130,7 @@ class LlhttpChannel(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone."""
         self.is_last = True
+        self._writer.drop()
         self._deadline.close()
         self._reader.close()
         request, self._request = self._request, None
@@ -284,26 +290,6 @@ class LlhttpChannel(Protocol):
             lines += [name + b": " + value for value in values]
         self.write(b"\r\n".join(lines) + b"\r\n\r\n")
 
-    def write(self, data: bytes) -> None:
-        """
-        Write.
-
-        TCP takes it at once where nothing waits in the transport's buffer: that
-        saves the reactor a turn and the kernel three calls.
-        """
-        transport: Any = self.transport
-        if (
-            self._is_tcp
-            and transport.connected
-            and not (transport._tempDataLen or transport.dataBuffer)
-        ):
-            taken = transport.writeSomeData(data)
-            if taken == len(data):
-                return
-            if isinstance(taken, int):
-                data = data[taken:]
-        transport.write(data)
-
     def writeSequence(self, pieces: Iterable[bytes]) -> None:
         """Write several pieces."""
         self.write(b"".join(pieces))
@@ -346,12 +332,14 @@ class LlhttpChannel(Protocol):
     def loseConnection(self) -> None:
         """Close in order."""
         self.is_last = True
+        self._writer.flush()
         transport: Any = self.transport
         transport.unregisterProducer()
         transport.loseConnection()
 
     def abort(self) -> None:
         """Close at once."""
+        self._writer.drop()
         self.transport.abortConnection()  # type: ignore[union-attr]
 
     abortConnection = abort
@@ -378,7 +366,8 @@ class LlhttpChannel(Protocol):
         # What the client still sends is read, whatever has paused it.
         transport.unregisterProducer()
         transport.resumeProducing()
-        transport.write(head if method == b"HEAD" else head + body)
+        self.write(head if method == b"HEAD" else head + body)
+        self._writer.flush()
         self._waiting = b""
         self._deadline.set(LINGER_SECONDS)
         if self.secure:

@@ -4,10 +4,8 @@ One connection to an upstream, for one request after the other: over llhttp.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet import tcp
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IHandshakeListener, IProtocol
 from twisted.internet.protocol import connectionDone
@@ -22,6 +20,7 @@ from aiproxy.transport.http.exchange import HTTPExchange
 from aiproxy.transport.http.fields import read_keep_alive
 from aiproxy.transport.http.response_reader import ResponseReader
 from aiproxy.transport.pool import ConnectionKey, ConnectionOwner
+from aiproxy.transport.write_batch import BatchedWriter
 
 __all__ = ["HTTPConnection"]
 
@@ -48,7 +47,7 @@ class HTTPConnection:
         "_reader",
         "_ready",
         "_sending",
-        "_write_some",
+        "_writer",
         "idle_timeout",
         "key",
         "reusable",
@@ -70,7 +69,7 @@ class HTTPConnection:
         self._end: Failure | None = None
         self._ready: Deferred[HTTPConnection] | None = None
         self._peer_timeout: float | None = None
-        self._write_some: Callable[[bytes], int | Exception] | None = None
+        self._writer: BatchedWriter
 
     # --- for the pool -----------------------------------------------------------------
 
@@ -101,11 +100,13 @@ class HTTPConnection:
 
     def close(self) -> None:
         """Close in order, but without waiting for TLS: a peer may never say goodbye."""
+        self._writer.drop()
         self.transport.stopProducing()
 
     def abort_now(self) -> None:
         """Close by RST, without waiting for anything."""
         self.reusable = False
+        self._writer.drop()
         self.transport.abortConnection()
 
     # --- from the transport -------------------------------------------------------------
@@ -119,8 +120,7 @@ class HTTPConnection:
         """TCP is there."""
         transport = self.transport
         transport.setTcpNoDelay(True)
-        if isinstance(transport, tcp.Connection):
-            self._write_some = transport.writeSomeData
+        self._writer = BatchedWriter(self._owner.writes, transport)
         self._owner.opened(self)
 
     def handshakeCompleted(self) -> None:
@@ -137,6 +137,10 @@ class HTTPConnection:
             # Nobody has asked.  It would be taken for the next request's answer.
             if not self.closing:
                 self._break()
+            return
+        if self._writer.unsent:
+            # Nor is this what was asked for: the request is still to be sent, elsewhere.
+            self.abort_now()
             return
         reader = self._reader
         error: AIProxyError | None = None
@@ -172,6 +176,7 @@ class HTTPConnection:
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         self._end = reason
+        self._writer.drop()
         self._owner.forget(self)
         ready, self._ready = self._ready, None
         if ready is not None:
@@ -205,7 +210,7 @@ class HTTPConnection:
         if isinstance(body, bytes) and len(body) <= _SMALL_BYTES:
             exchange.connected()
             if self._exchange is exchange:
-                self._write(exchange.head + body)
+                self._writer.write(exchange.head + body)
                 exchange.sent()
         else:
             if isinstance(body, bytes):
@@ -240,26 +245,8 @@ class HTTPConnection:
 
     # --- inside -----------------------------------------------------------------------------
 
-    def _write(self, data: bytes) -> None:
-        """
-        Write a whole request.
-
-        A TCP transport takes it at once, without a turn of the reactor.  That
-        is in order only while nothing waits in its buffer, so it ends with the
-        first write that may leave something there.
-        """
-        if self._write_some is not None:
-            taken = self._write_some(data)
-            if taken == len(data):
-                return
-            self._write_some = None
-            if isinstance(taken, int):
-                data = data[taken:]
-        self.transport.write(data)
-
     def _send_slowly(self, head: bytes, body: IBodyProducer) -> None:
         """Write a request whose body stops while the transport is full."""
-        self._write_some = None
         self._sending = body
         self.transport.registerProducer(body, True)
         self.transport.write(head)

@@ -104,28 +104,6 @@ class SendingTests(ConnectionTestCase):
         self.assertTrue(written.endswith(b"\r\nContent-Length: 60000\r\n\r\n" + bytes(60_000)))
         self.assertEqual(self.told, ["connected", "sent"] * 2)
 
-    def test_direct_write(self) -> None:
-        """Once the kernel has not taken all at once, nothing overtakes what waits."""
-        self.begin(answer(b""))
-        [connection] = self.upstream.connections
-        connection.take()
-        beneath = connection.protocol._wrappedProtocol
-        taken: list[bytes] = []
-
-        def write_some(data: bytes) -> int:
-            taken.append(data[:5])
-            return 5
-
-        beneath._write_some = write_some
-        for _ in range(2):
-            asked = self.ask()
-            connection.send(answer(b""))
-            self.successResultOf(asked)
-        self.assertEqual(taken, [b"POST "])
-        rest = connection.take()
-        self.assertTrue(rest.startswith(b"/v1 HTTP/1.1\r\n"))
-        self.assertEqual(rest.count(b"POST /v1 HTTP/1.1\r\n"), 1)
-
     def test_large(self) -> None:
         """A large one stops while the transport is full."""
         body = bytes(range(256)) * 4096
@@ -384,6 +362,23 @@ class AnswerTests(ConnectionTestCase):
         fresh.end()
         self.assertIn("before it answered", str(self.failureResultOf(asked, ConnectFailed).value))
         self.assertEqual(self.upstream.attempts, 2)
+
+    def test_answered_before_it_was_sent(self) -> None:
+        """What comes while the request is still to be written is no answer to it."""
+        self.begin(answer(b"one"))
+        asked = self.ask()
+        [kept] = self.upstream.connections
+        kept.take()
+        kept.protocol._wrappedProtocol._writer.unsent = b"POST"
+        kept.send(answer(b"of another"))
+        self.assertTrue(kept.transport.aborted)
+        self.assertNoResult(asked)
+        self.upstream.reactor.advance(0)
+        fresh = self.upstream.accept()
+        self.assertEqual(kept.take(), b"")
+        fresh.send(answer(b"two"))
+        consumer = self.deliver(self.successResultOf(asked))
+        self.assertEqual(consumer.data, b"two")
 
     def test_not_again(self) -> None:
         """One byte, and the upstream may have done its work."""

@@ -1,0 +1,224 @@
+"""Tests of :mod:`aiproxy.transport.write_batch`."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet import tcp
+from twisted.internet.protocol import Protocol
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from aiproxy.transport.write_batch import BatchedWriter, WriteBatch
+
+#: More than the batch takes, and less than a socket's buffer.
+LARGE = 20_000
+#: More than a socket's buffer.
+HUGE = 4_000_000
+
+
+class Peer:
+    """
+    A writer to a real socket, and the socket's other end.
+
+    Its transport is Twisted's own, but what it asks of the reactor is done by
+    :meth:`take`.
+    """
+
+    def __init__(self, batch: WriteBatch, reactor: Any) -> None:
+        ours, self._theirs = socket.socketpair()
+        self._theirs.setblocking(False)
+        self.transport = tcp.Connection(ours, Protocol(), reactor)
+        self.transport.connected = 1
+        self.writer = BatchedWriter(batch, self.transport)
+
+    def take(self, *, drain: bool = False) -> bytes:
+        """Return what has come; to drain lets the transport write its buffer too."""
+        pieces = []
+        while True:
+            try:
+                pieces.append(self._theirs.recv(2**20))
+            except BlockingIOError:
+                if not (drain and self.buffered):
+                    return b"".join(pieces)
+                self.transport.doWrite()
+
+    @property
+    def buffered(self) -> bool:
+        """Whether something waits in the transport's buffer."""
+        return bool(self.transport._tempDataLen or self.transport.dataBuffer)
+
+    def close(self) -> None:
+        """Close both ends."""
+        self.transport.socket.close()
+        self._theirs.close()
+
+
+class WriteBatchTestCase(SynchronousTestCase):
+    """A batch, and those who write by it."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.batch = WriteBatch(self.reactor)
+
+    def peers(self, count: int) -> list[Peer]:
+        """Connect some."""
+        peers = [Peer(self.batch, self.reactor) for _ in range(count)]
+        for peer in peers:
+            self.addCleanup(peer.close)
+        return peers
+
+    def end_turn(self) -> None:
+        """Let the reactor do what is due."""
+        self.reactor.advance(0)
+
+
+class WorthTests(WriteBatchTestCase):
+    """When writes wait for each other."""
+
+    def test_busy(self) -> None:
+        """Turns with many writes: each waits for the turn's end."""
+        peers = self.peers(4)
+        for turn in (b"1", b"2", b"3"):
+            for peer in peers:
+                peer.writer.write(turn)
+            self.assertEqual([peer.take() for peer in peers], [b""] * 4)
+            self.end_turn()
+            self.assertEqual([peer.take() for peer in peers], [turn] * 4)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_quiet(self) -> None:
+        """Turns with few: they are written at once, but for one now and then that tries."""
+        [peer] = self.peers(1)
+        at_once = []
+        for _ in range(100):
+            peer.writer.write(b"x")
+            at_once.append(peer.take() == b"x")
+            self.end_turn()
+            peer.take()
+        self.assertEqual(at_once.count(False), 4)
+        self.assertEqual(at_once[:34], [False, *[True] * 32, False])
+
+    def test_busy_again(self) -> None:
+        """After a quiet time a busy turn is noticed."""
+        peers = self.peers(4)
+        peers[0].writer.write(b"x")
+        self.end_turn()
+        for _ in range(8):  # So many turns pass by.
+            for peer in peers:
+                peer.take()
+                peer.writer.write(b"y")
+                self.assertTrue(peer.take())
+        for peer in peers:
+            peer.writer.write(b"z")
+        self.assertEqual([peer.take() for peer in peers], [b""] * 4)
+
+    def test_bound(self) -> None:
+        """Sixteen wait for each other; with one more they are written."""
+        peers = self.peers(17)
+        for peer in peers[:16]:
+            peer.writer.write(b"x")
+        self.assertEqual([peer.take() for peer in peers], [b""] * 17)
+        peers[16].writer.write(b"x")
+        self.assertEqual([peer.take() for peer in peers], [b"x"] * 16 + [b""])
+        self.end_turn()
+        self.assertEqual(peers[16].take(), b"x")
+
+    def test_large(self) -> None:
+        """What is large is written at once, after all that waits."""
+        peers = self.peers(3)
+        for peer in peers:
+            peer.writer.write(b"x")
+        peers[1].writer.write(bytes(LARGE))
+        self.assertEqual([peer.take() for peer in peers], [b"x", b"x" + bytes(LARGE), b"x"])
+
+
+class WriterTests(WriteBatchTestCase):
+    """What becomes of one writer's writes."""
+
+    def test_once(self) -> None:
+        """Several writes of a turn are one."""
+        [peer] = self.peers(1)
+        sent: list[bytes] = []
+
+        def send(data: bytes) -> int:
+            sent.append(data)
+            return len(data)
+
+        peer.transport.writeSomeData = send  # type: ignore[method-assign]
+        for data in (b"a", b"b", b"c"):
+            peer.writer.write(data)
+        self.end_turn()
+        self.assertEqual(sent, [b"abc"])
+
+    def test_flush(self) -> None:
+        """What waits can be written before its time; nothing comes twice."""
+        [peer] = self.peers(1)
+        peer.writer.write(b"a")
+        peer.writer.flush()
+        peer.writer.flush()
+        self.assertEqual(peer.take(), b"a")
+        self.end_turn()
+        self.assertEqual(peer.take(), b"")
+
+    def test_drop(self) -> None:
+        """What waits can be forgotten; what follows is not."""
+        [peer] = self.peers(1)
+        peer.writer.write(b"a")
+        self.assertEqual(peer.writer.unsent, b"a")
+        peer.writer.drop()
+        peer.writer.write(b"b")
+        self.end_turn()
+        self.assertEqual(peer.take(), b"b")
+
+    def test_full(self) -> None:
+        """What the kernel does not take waits in the transport's buffer, and is not overtaken."""
+        [peer] = self.peers(1)
+        peer.writer.write(b"a" * HUGE)
+        self.assertTrue(peer.buffered)
+        peer.writer.write(b"b")
+        peer.writer.write(b"c" * LARGE)
+        self.end_turn()
+        self.assertEqual(peer.take(drain=True), b"a" * HUGE + b"b" + b"c" * LARGE)
+
+    def test_lost(self) -> None:
+        """A transport that is gone takes nothing; one that breaks is asked to write, and tells."""
+        gone, broken = self.peers(2)
+        gone.writer.write(b"a")
+        gone.transport.connected = 0
+        broken.writer.write(b"b")
+        broken.transport.socket.shutdown(socket.SHUT_WR)
+        self.end_turn()
+        self.assertEqual(self.reactor.getWriters(), [broken.transport])
+        self.assertIsInstance(broken.transport.doWrite(), Exception)
+
+    def test_not_tcp(self) -> None:
+        """Any other transport has a buffer of its own, and is written to at once."""
+        transport = StringTransport()
+        writer = BatchedWriter(self.batch, transport)
+        writer.write(b"a")
+        self.assertEqual(transport.value(), b"a")
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from((0, 1, 9, LARGE, HUGE, -1)))))
+    def test_in_order(self, steps: list[tuple[int, int]]) -> None:
+        """Whatever is written, and whenever turns end: all of it comes, in order."""
+        self.setUp()
+        peers = [Peer(self.batch, self.reactor) for _ in range(3)]
+        written, came = [b""] * 3, [b""] * 3
+        for number, (which, length) in enumerate(steps):
+            if length < 0:
+                self.end_turn()
+                came[which] += peers[which].take()
+            else:
+                data = bytes([number % 256]) * length
+                written[which] += data
+                peers[which].writer.write(data)
+        self.end_turn()
+        for which, peer in enumerate(peers):
+            came[which] += peer.take(drain=True)
+            peer.close()
+        self.assertEqual(came, written)
