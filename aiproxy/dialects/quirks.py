@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
 from attrs import field, frozen
@@ -70,6 +69,8 @@ class Quirks:
         asked for in a field of their own (``reasoning_format``, Groq) where
         the caller asks for reasoning and does not say how.
     :param fetches_images: it fetches images that are only named by a URL.
+    :ivar request_fields: every field of a request, but messages and renames, that
+        any of this is about.
     """
 
     drops: tuple[str, ...] = ()
@@ -97,6 +98,7 @@ class Quirks:
     cuts_for: re.Pattern[str] | None = None
     parses_for: re.Pattern[str] | None = None
     fetches_images: bool = True
+    request_fields: frozenset[str] = field(init=False, eq=False, repr=False)
 
     def renames_any(self, request: Mapping[str, object], model: str) -> bool:
         """Whether a request has a field of another name here."""
@@ -104,9 +106,8 @@ class Quirks:
             return False
         return self.renames_for is None or self.renames_for.match(model) is not None
 
-    @cached_property
-    def request_fields(self) -> frozenset[str]:
-        """Every field of a request, but messages and renames, that any of this is about."""
+    @request_fields.default
+    def _gather_request_fields(self) -> frozenset[str]:
         names = {"reasoning_effort", "service_tier", "tool_choice", "response_format"}
         names.update(self.drops)
         names.update(name for _, dropped in self.drops_for for name in dropped)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
-from functools import cached_property
 from typing import Any
 
 from attrs import Factory, field, frozen
@@ -63,17 +62,22 @@ class Candidate:
 
     :param name: the configured name that answers; for a wildcard the concrete
         name that was asked for.
+    :ivar limit_key: what its limits and its standing are found by; see
+        :mod:`aiproxy.policy.limits`.
+    :ivar upstream_model: what the upstream calls the model.
     :ivar made: what others have made of it, and need for each request; by whom.
     """
 
     model: Model
     name: str
     token: Secret | None = None
+    # No properties, nor cached ones: those make a slow attribute of each.
+    limit_key: tuple[str, str, str] = field(init=False, eq=False, repr=False)
+    upstream_model: str = field(init=False, eq=False, repr=False)
     made: dict[Any, Any] = field(init=False, factory=dict, eq=False, repr=False)
 
-    @cached_property
-    def limit_key(self) -> tuple[str, str, str]:
-        """What its limits and its standing are found by; see :mod:`aiproxy.policy.limits`."""
+    @limit_key.default
+    def _make_limit_key(self) -> tuple[str, str, str]:
         url = self.model.url or self.model.base_url or ""
         shown = without_credentials(url)
         credential = "" if self.token is None else self.token.fingerprint
@@ -81,9 +85,8 @@ class Candidate:
             credential += Secret(url).fingerprint
         return self.name, shown, credential
 
-    @cached_property
-    def upstream_model(self) -> str:
-        """What the upstream calls the model."""
+    @upstream_model.default
+    def _name_upstream_model(self) -> str:
         return self.model.upstream_name(self.name)
 
 

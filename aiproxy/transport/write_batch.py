@@ -21,8 +21,8 @@ __all__ = ["BatchedWriter", "WriteBatch"]
 _SMALL_BYTES: Final = 16 * 1024
 #: So many wait for each other at most, for the first of them must not wait long.
 _MOST_WRITES: Final = 16
-#: A turn with fewer was not worth its timer, and so many writes pass by before the next try.
-_WORTH_WRITES: Final = 4
+#: A turn with fewer was not worth its timer: so many writes pass by before the next try.
+_WORTH_WRITES: Final = 2
 _PASSED_BY: Final = 32
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from twisted.internet import tcp
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IHandshakeListener, IProtocol
 from twisted.internet.protocol import connectionDone
@@ -120,6 +121,9 @@ class HTTPConnection:
         """TCP is there."""
         transport = self.transport
         transport.setTcpNoDelay(True)
+        if isinstance(transport, tcp.Connection):
+            # The endpoint's wrapper around us has nothing more to do.
+            transport.protocol = self
         self._writer = BatchedWriter(self._owner.writes, transport)
         self._owner.opened(self)
 
