@@ -23,7 +23,7 @@ from aiproxy.gateway.takeover import Takeover
 __all__ = ["Lane"]
 
 #: So many events of one packet are tried for a template.
-_MOST_TRIES: Final = 4
+_MOST_TRIES: Final = 6
 #: When so many tries, or more, were in vain, as many packets go by before the next; at most these.
 _MOST_PAUSE: Final = 32
 #: A longer event is no template, and none is kept from the reader until it is whole.
@@ -70,16 +70,19 @@ class Lane:
             return self._read(data, take)
         written: list[bytes] = []
         bare = self._template is None
-        for _ in range(_MOST_TRIES):
+        tries = 0
+        while True:
             data = self._pass(data, written)
             if not (data or self._vain):  # All has passed: mostly a packet is one event.
                 return written[0] if len(written) == 1 else b"".join(written)
             end = data.find(b"\n\n") + 2
-            if end < 2 or self._over:
+            if end < 2 or self._over or tries == _MOST_TRIES:
                 break
+            tries += 1
             written.append(self._learn(data[:end], take))
             data = data[end:]
-        untried = bare and self._template is not None
+        # After a pause the first template has to be tried, if only on the next packet.
+        untried = bare and self._template is not None and not data
         if self._vain >= _MOST_TRIES and not untried:
             self._pause = min(self._vain, _MOST_PAUSE)
         if self._may_hold(data):
