@@ -79,11 +79,15 @@ class GeminiDialect:
 
     def stream_reader(self, *, choices: int, max_event_bytes: int) -> StreamReader:
         """Make a reader for one streamed answer."""
+        translator = self._translator()
         return OpenAIStreamReader(
             choices=choices,
             max_event_bytes=max_event_bytes,
-            translate=self._translator().chunk,
+            translate=translator.chunk,
             write_usage=write_usage,
+            follow=translator.follow,
+            recount=translator.recount,
+            usage_name="usageMetadata",
         )
 
     def locate(self, url: str, wire: WireRequest) -> str:

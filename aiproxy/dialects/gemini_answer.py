@@ -71,6 +71,16 @@ class AnswerTranslator:
         ]
         return chunk
 
+    def follow(self, characters: int) -> bool:
+        """See :meth:`OpenAIStreamReader.follow`: nothing is kept of a text."""
+        return True
+
+    def recount(self, usage: dict[str, Any]) -> dict[str, Any]:
+        """Take an event's usage; return all that is known of it."""
+        # The last one counts, but may leave out what the others told.
+        self._usage.update(usage)
+        return self._usage
+
     def answer(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Translate a whole answer; it raises as :meth:`chunk`."""
         answer = self._frame(document)
@@ -89,9 +99,7 @@ class AnswerTranslator:
                 frame[name] = document[theirs]
         usage = document.get("usageMetadata")
         if usage and isinstance(usage, dict):
-            # The last one counts, but may leave out what the others told.
-            self._usage.update(usage)
-            frame["usage"] = self._usage
+            frame["usage"] = self.recount(usage)
         return frame
 
     def _choice(

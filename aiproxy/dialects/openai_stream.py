@@ -9,7 +9,7 @@ reasoning, after the first of several finish reasons (recorded).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import Factory, define
@@ -88,6 +88,9 @@ class OpenAIStreamReader:
         OpenAI's: most often only the last one is asked for.
     :param follow: of a translation that knows what :meth:`follow` asks;
         without it each event has to be translated.
+    :param recount: of a translation: adds the usage of an event that it has not
+        seen to what it knows of it, and returns all that.
+    :param usage_name: the name of the field where events tell their usage.
     """
 
     def __init__(
@@ -98,6 +101,8 @@ class OpenAIStreamReader:
         translate: Callable[[dict[str, Any]], ChatChunk | None] | None = None,
         write_usage: Callable[[Usage], Usage] | None = None,
         follow: Callable[[int], bool] | None = None,
+        recount: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        usage_name: str = "usage",
     ) -> None:
         self.ended = False
         self.error: AIProxyError | None = None
@@ -110,6 +115,8 @@ class OpenAIStreamReader:
         self._translate = translate
         self._write_usage = write_usage
         self._follow = follow
+        self._recount = recount
+        self.usage_name = usage_name
         self._expected = choices
         self._events = SSEDecoder(max_event_bytes)
         self._choices: dict[int, _Choice] = {}
@@ -167,6 +174,15 @@ class OpenAIStreamReader:
             by *characters*, and what it becomes depends on its text alone.
         """
         return self._translate is None if self._follow is None else self._follow(characters)
+
+    def tells(self, usage: Mapping[str, Any]) -> bool:
+        """Whether this usage, or this as a part of it, was told last."""
+        told = self._told_usage
+        return told is not None and usage.items() <= told.items()
+
+    def recount(self, usage: dict[str, Any]) -> None:
+        """Take the usage of the last event that has passed unread."""
+        self._told_usage = usage if self._recount is None else self._recount(usage)
 
     def feed(self, data: bytes) -> list[ChatChunk]:
         """Take some bytes; give the chunks that they complete."""

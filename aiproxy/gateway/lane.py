@@ -8,6 +8,9 @@ written is byte for byte what the ordinary way would have written: for what it
 makes of such an event depends on nothing but the text, and changes nothing
 but the count of what was said (:meth:`OpenAIStreamReader.follow`).  Whatever
 differs goes the ordinary way, and the next event gives a new template.
+
+Some tell their usage with each event.  It goes out at the end of the stream, if
+at all, so that of all events that pass the last one's is read.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from aiproxy.dialects.openai_stream import OpenAIStreamReader
 from aiproxy.dialects.shapes import ChatChunk
 from aiproxy.gateway.lane_template import Template, learn
 from aiproxy.gateway.takeover import Takeover
+from aiproxy.wire.json import loads
 
 __all__ = ["Lane"]
 
@@ -61,6 +65,8 @@ class Lane:
 
         :param take: writes what was read the ordinary way.
         """
+        if b"\r" in data and data.count(b"\r") == data.count(b"\r\n"):
+            data = data.replace(b"\r\n", b"\n")
         if self._tail:
             data, self._tail = self._tail + data, b""
         if self._pause:
@@ -102,9 +108,11 @@ class Lane:
         passed = None if template is None else template.read(data)
         if template is None or passed is None:
             return data
-        text, out, used = passed
+        text, out, used, usage = passed
         self._vain = 0
         self._reader.follow(len(text))
+        if usage:
+            self._reader.recount(loads(usage))
         if self._takeover is not None:
             self._takeover.follow(template.say(text))
         written.append(out)
@@ -130,7 +138,7 @@ class Lane:
             and not self._over
             and reader.follow(0)
         ):
-            self._template = learn(event, written, chunks[0])
+            self._template = learn(event, written, chunks[0], reader)
         return written
 
     def _read(self, data: bytes, take: Take) -> bytes:

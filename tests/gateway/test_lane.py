@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from aiproxy.config.schema import Timeouts
 from aiproxy.dialects.anthropic import AnthropicDialect
 from aiproxy.dialects.dialect import AnswerReader, StreamReader
+from aiproxy.dialects.gemini import GeminiDialect
 from aiproxy.dialects.openai import OpenAIDialect
 from aiproxy.dialects.openai_face import OpenAIFace
 from aiproxy.dialects.openai_stream import OpenAIStreamReader
@@ -168,7 +169,18 @@ _OPENAI = (
         lambda text, padding: openai_event({"content": text}, obfuscation=padding), _WORDS, _WORDS
     ),
     _WORDS.map(lambda text: openai_event({"content": text}, reason="stop")),
-    _WORDS.map(lambda text: openai_event({"content": text}, usage=_USAGE)),
+    st.builds(
+        lambda text, usage: openai_event({"content": text}, usage=usage),
+        _WORDS,
+        st.fixed_dictionaries(dict.fromkeys(_USAGE, st.integers(0, 99))),
+    ),
+    st.builds(
+        lambda text, number: openai_event(
+            {"content": text}, x_groq={"usage": {"total_tokens": number}}
+        ),
+        _WORDS,
+        st.integers(0, 9),
+    ),
     _WORDS.map(lambda text: openai_event({"content": text, "extra": "?"})),
     st.just(openai_event({"tool_calls": [_CALL]})),
     st.just({**openai_event({}), "choices": [{"index": 1, "delta": {"content": "other"}}]}),
@@ -203,6 +215,39 @@ _ANTHROPIC = (
     st.just({"type": "ping"}),
     st.just({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}}),
     st.just({"type": "message_stop"}),
+)
+
+
+def gemini_event(part: object, usage: object = None, **fields: object) -> dict[str, Any]:
+    """Make an event of Gemini's, of one part."""
+    candidate = {"content": {"parts": [part], "role": "model"}, "index": 0, **fields}
+    frame = {"modelVersion": "gemini-2.5-flash", "responseId": "r-1"}
+    return {"candidates": [candidate], "usageMetadata": usage, **frame}
+
+
+_COUNT = st.one_of(st.integers(0, 99), st.just(10**15 - 1), st.just(2**70), st.just(0.25))
+_COUNTS = st.builds(
+    lambda prompt, said, kind: {
+        "promptTokenCount": prompt,
+        "candidatesTokenCount": said,
+        "promptTokensDetails": [{"modality": kind, "tokenCount": prompt}],
+    },
+    _COUNT,
+    _COUNT,
+    st.sampled_from(["TEXT", "TEXT", "AUDIO", "1", ",2,"]),
+)
+
+_GEMINI = (
+    st.builds(lambda text, usage: gemini_event({"text": text}, usage), _WORDS, _COUNTS),
+    st.builds(lambda text, usage: gemini_event({"text": text}, usage), _WORDS, _COUNTS),
+    _WORDS.map(lambda text: gemini_event({"text": text, "thought": True}, {"totalTokenCount": 9})),
+    _WORDS.map(
+        lambda text: gemini_event({"text": text}, {"thoughtsTokenCount": 5}, finishReason="STOP")
+    ),
+    _WORDS.map(lambda text: gemini_event({"text": text, "thoughtSignature": "s"})),
+    st.just(gemini_event({"functionCall": {"name": "f", "args": {}}}, {"totalTokenCount": 3})),
+    st.just({"promptFeedback": {"blockReason": "SAFETY"}}),
+    st.just({"usageMetadata": {"totalTokenCount": 8}}),
 )
 
 
@@ -263,6 +308,12 @@ class SamenessTests(SynchronousTestCase):
         """Any events of Anthropic's, in any pieces, become the same."""
         both(pieces, dialect=AnthropicDialect())
 
+    @settings(max_examples=400, deadline=None)
+    @given(streams(_GEMINI))
+    def test_gemini(self, pieces: list[bytes]) -> None:
+        """Any events of Gemini's, in any pieces, become the same."""
+        both(pieces, dialect=GeminiDialect())
+
     @settings(max_examples=200, deadline=None)
     @given(st.lists(_WORDS, max_size=12), st.data())
     def test_texts(self, texts: list[str], data: st.DataObject) -> None:
@@ -284,6 +335,7 @@ class SamenessTests(SynchronousTestCase):
         read = [
             (OpenAIDialect(), read_recordings("chat", *COMPATIBLE)),
             (AnthropicDialect(), read_recordings("messages", "anthropic", "vertex")),
+            (GeminiDialect(), read_recordings("streamGenerateContent", "gemini", "vertex")),
         ]
         passed = 0
         with untraced():
@@ -377,8 +429,10 @@ class UseTests(SynchronousTestCase):
 
     def assertPasses(self, pieces: list[bytes], *, read: int, **options: Any) -> None:
         """No more than so many events are read, and nothing is different for it."""
-        _, quick = both(pieces, **options)
-        self.assertLessEqual(quick.read, read * max(map(len, pieces)))
+        bound = read * max(map(len, pieces))
+        for packets in (pieces, [b"".join(pieces)]):
+            _, quick = both(packets, **options)
+            self.assertLessEqual(quick.read, bound)
 
     def test_texts(self) -> None:
         """After the role and one text all texts pass, of whatever characters."""
@@ -439,6 +493,33 @@ class UseTests(SynchronousTestCase):
         """Thoughts that we tell under two names pass."""
         events = [openai_event({"reasoning": f" thought{number}"}) for number in range(9)]
         self.assertPasses(plainly(events), read=2)
+
+    def test_usage(self) -> None:
+        """Usage that each event tells, Gemini's and OpenAI's, is no obstacle: the last counts."""
+        gemini: list[dict[str, Any] | str] = [
+            gemini_event(
+                {"text": f" word{number}"}, {"promptTokenCount": 9, "totalTokenCount": number}
+            )
+            for number in range(20)
+        ]
+        gemini[-1] = gemini_event({"text": ""}, {"totalTokenCount": 99}, finishReason="STOP")
+        openai: list[dict[str, Any] | str] = [
+            openai_event(
+                {"content": f" word{number}"}, usage={**_USAGE, "completion_tokens": number}
+            )
+            for number in range(20)
+        ]
+        openai += [openai_event({}, reason="stop", usage={**_USAGE, "completion_tokens": 99})]
+        openai += ["data: [DONE]"]
+        streams: list[tuple[list[dict[str, Any] | str], AnswerReader]] = [
+            (gemini, GeminiDialect()),
+            (openai, OpenAIDialect()),
+        ]
+        for events, dialect in streams:
+            for end in ("\n", "\r\n"):
+                pieces = [encode(event, plain=True, spaces=0, end=end) for event in events]
+                self.assertPasses(pieces, read=4, dialect=dialect)
+                self.assertIn(b":99", Passage(pieces, quick=True, dialect=dialect).written)
 
     def test_interruption(self) -> None:
         """After an event of another kind the texts pass again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy.gateway.lane_template import Template, learn
-from aiproxy.wire.json import dumps
+from aiproxy.wire.json import dumps, loads
 
 HEAD = b'data: {"id":"c-1","choices":[{"index":0,"delta":{"content":'
 
@@ -24,9 +25,22 @@ def chunk(text: str, **others: Any) -> dict[str, Any]:
     return {"choices": [{"index": 0, "delta": {"content": text, **others}}]}
 
 
-def template(end: bytes = b"}}]}\n\n") -> Template:
+class Reader:
+    """Has read a usage."""
+
+    usage_name = "usage"
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self._told = told
+
+    def tells(self, usage: Mapping[str, Any]) -> bool:
+        return self._told == usage
+
+
+def template(end: bytes = b"}}]}\n\n", told: dict[str, Any] | None = None) -> Template:
     """Make a template of events that are written in brackets."""
-    made = learn(event(" one", end), b'<{"c":" one"}>', chunk(" one"))
+    reader = Reader(told) if told is not None else None
+    made = learn(event(" one", end), b'<{"c":" one"}>', chunk(" one"), reader)
     assert made is not None
     return made
 
@@ -38,7 +52,7 @@ class LearnTests(SynchronousTestCase):
         """An event that says only a text gives one."""
         data = event(" two") + event(" three")
         written = b'<{"c":" two"}><{"c":" three"}>'
-        self.assertEqual(template().read(data), (" two three", written, len(data)))
+        self.assertEqual(template().read(data), (" two three", written, len(data), b""))
 
     def test_twice_written(self) -> None:
         """A text that is written under two names is so in each event."""
@@ -92,7 +106,7 @@ class ReadTests(SynchronousTestCase):
         ):
             passed = template().read(two + two + rest)
             assert passed is not None, rest
-            text, _, used = passed
+            text, _, used, _ = passed
             self.assertEqual((text, used), (" two two", 2 * len(two)), rest)
             self.assertIsNone(template().read(rest), rest)
 
@@ -111,7 +125,7 @@ class ReadTests(SynchronousTestCase):
         data = b"".join(map(event, texts))
         passed = template().read(data)
         written = b"".join(b'<{"c":' + dumps(text) + b"}>" for text in texts)
-        self.assertEqual(passed, ("".join(texts), written, len(data)))
+        self.assertEqual(passed, ("".join(texts), written, len(data), b""))
 
     def test_string_padding(self) -> None:
         """Padding that is told to the client is told for each event."""
@@ -126,7 +140,7 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(passed[1], written)
         one = event(" two", end % b'"ab"')
         written = b'{"c":" two","obfuscation":"ab","d":1}'
-        self.assertEqual(made.read(one), (" two", written, len(one)))
+        self.assertEqual(made.read(one), (" two", written, len(one), b""))
         self.assertIsNone(made.read(event(" two", end % b"null")))
         self.assertIsNone(made.read(event(" two", end % b'"a","b":"c"')))
 
@@ -137,5 +151,56 @@ class ReadTests(SynchronousTestCase):
         assert passed is not None
         self.assertEqual(passed[0], " two three")
         one = event(" two", b"}}]  }\n\n")
-        self.assertEqual(made.read(one), (" two", b'<{"c":" two"}>', len(one)))
+        self.assertEqual(made.read(one), (" two", b'<{"c":" two"}>', len(one), b""))
         self.assertIsNone(made.read(event(" two", b"}}] 1 }\n\n")))
+
+    def test_usage(self) -> None:
+        """Usage may have other numbers in each event; the last one's is given."""
+        told = b'{"in": 7,"parts":[{"of":"a1","cost":0.5}],"none":null}'
+        made = template(b'}}],"usage":' + told + b',"x":1}\n\n', loads(told))
+        zero = told.replace(b"7", b"0").replace(b"0.5", b"-12")
+        ends = [b'}}],"usage":' + usage + b',"x":1}\n\n' for usage in (told, zero)]
+        events = [event(" two", ends[0]), event(" three", ends[1])]
+        for data, text, usage in (
+            (events[0], " two", told),
+            (events[1], " three", zero),
+            (b"".join(events), " two three", zero),
+        ):
+            passed = made.read(data)
+            assert passed is not None
+            self.assertEqual((passed[0], *passed[2:]), (text, len(data), usage))
+        for before, after in (
+            (b"7", b""),
+            (b"7", b"07"),
+            (b"7", b"7e9"),
+            (b"7", b"null"),
+            (b"7", b"7" * 16),
+            (b"7", b'7,"in":8'),
+            (b"a1", b"a2"),
+            (b"none", b"some"),
+        ):
+            other = event(" two", ends[0].replace(before, after))
+            self.assertIsNone(made.read(other), other)
+            passed = made.read(events[1] + other)
+            assert passed is not None
+            self.assertEqual((passed[0], passed[2]), (" three", len(events[1])))
+
+    def test_no_usage(self) -> None:
+        """Usage that is none, has no numbers, or another name, belongs to the frame."""
+        for told in (b'"usage":null', b'"usage":{}', b'"usage":{"a":"1"}', b'"used":{"a":1}'):
+            made = template(b"}}]," + told + b"}\n\n", {"a": 1})
+            self.assertIsNone(made.usage)
+            self.assertIsNotNone(made.read(event(" two", b"}}]," + told + b"}\n\n")))
+        self.assertIsNone(made.read(event(" two", b'}}],"used":{"a":2}}\n\n')))
+        deep = b'"usage":{"a":' + b"[" * 5000 + b"1" + b"]" * 5000 + b"}"
+        self.assertIsNone(template(b"}}]," + deep + b"}\n\n", {"a": 1}).usage)
+        self.assertIsNone(template(b'}}],"usage":{"a":1}}\n\n', {"a": 2}).usage)
+
+    def test_doubtful_usage(self) -> None:
+        """Where usage stands twice, or goes out with each event, no template is made."""
+        told, reader = b'"usage":{"a":1}', Reader({"a": 1})
+        for end, written in (
+            (b"}}]," + told + b',"other":{' + told + b"}}\n\n", b'{"c":" one"}'),
+            (b"}," + told + b"}]}\n\n", b'{"c":" one",' + told + b"}"),
+        ):
+            self.assertIsNone(learn(event(" one", end), written, chunk(" one"), reader))
