@@ -99,7 +99,7 @@ class Template:
             return None
         string, padding, usage = data[begin:end], b"", b""
         if self.middle:
-            string, _, padding = string.rpartition(self.middle)
+            string, _, padding = string.partition(self.middle)
             if not self._may_stand(padding):
                 return None
         try:
@@ -122,18 +122,20 @@ class Template:
 
     def _cut(self, data: bytes) -> tuple[list[bytes], int]:
         """Give what stands between heads and feet, up to an event that has others."""
-        head, foot = self.head, self.foot
-        begin, between = len(head), len(foot) + len(head)
-        texts: list[bytes] = []
-        used = 0
-        while data.startswith(head, used):
-            end = data.find(foot, begin)
-            if end <= begin or b"\n" in (text := data[begin:end]):
-                break
-            texts.append(text)
-            begin = end + between
-            used = end + len(foot)
-        return texts, used
+        head, begin = self.head, len(self.head)
+        *events, _ = data.split(self.foot)
+        texts = [event[begin:] for event in events if event.startswith(head)]
+        whole = b"".join(texts)
+        # A line's end is none of a text's: another event begins there.
+        if len(texts) < len(events) or b"" in texts or b"\n" in whole:
+            texts = []
+            for event in events:
+                text = event[begin:]
+                if not (text and event.startswith(head)) or b"\n" in text:
+                    break
+                texts.append(text)
+            whole = b"".join(texts)
+        return texts, len(whole) + len(texts) * (begin + len(self.foot))
 
     def _split(self, cut: list[bytes]) -> tuple[list[bytes], list[bytes], int]:
         """
@@ -143,15 +145,15 @@ class Template:
         """
         texts: list[bytes] = []
         paddings: list[bytes] = []
-        used = 0
+        middle, may_stand = self.middle, self._may_stand
         for whole in cut:
-            text, _, padding = whole.rpartition(self.middle)
-            if not (text and self._may_stand(padding)):
+            text, _, padding = whole.partition(middle)
+            if not (text and may_stand(padding)):
                 break
             texts.append(text)
             paddings.append(padding)
-            used += len(self.head) + len(whole) + len(self.foot)
-        return texts, paddings, used
+        around = len(self.head) + len(self.foot)
+        return texts, paddings, sum(map(len, cut[: len(texts)])) + len(texts) * around
 
     def _may_stand(self, padding: bytes) -> bool:
         """Whether something may stand in the place of padding; strings are parsed later."""
