@@ -14,8 +14,11 @@ from typing import Any, Final
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 __all__ = ["BatchedWriter", "WriteBatch"]
+
+_log = Logger()
 
 #: What is longer is written at once: there the wake-up is a small part.
 _SMALL_BYTES: Final = 16 * 1024
@@ -65,7 +68,11 @@ class WriteBatch:
         """Write now what waits."""
         waiting, self._waiting = self._waiting, []
         for writer in waiting:
-            writer.flush()
+            try:
+                writer.flush()
+            except Exception:
+                # A bug of one that it has paused: it is not for the others to bear.
+                _log.failure("a write failed")
 
     def _end_turn(self) -> None:
         self._timer = None

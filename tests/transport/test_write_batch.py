@@ -195,6 +195,20 @@ class WriterTests(WriteBatchTestCase):
         self.assertEqual(self.reactor.getWriters(), [broken.transport])
         self.assertIsInstance(broken.transport.doWrite(), Exception)
 
+    def test_bug(self) -> None:
+        """Who fails when it is paused does not keep the others' bytes from their way."""
+        full, other = self.peers(2)
+        full.writer.write(b"a" * HUGE)
+        producer: Any = object()  # It has nothing that could be called.
+        full.transport.registerProducer(producer, True)
+        full.transport.producerPaused = False
+        full.writer.write(b"b")
+        other.writer.write(b"c")
+        self.end_turn()
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+        self.assertEqual(other.take(), b"c")
+        full.transport.producer = None
+
     def test_not_tcp(self) -> None:
         """Any other transport has a buffer of its own, and is written to at once."""
         transport = StringTransport()
