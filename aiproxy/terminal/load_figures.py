@@ -31,6 +31,8 @@ __all__ = [
 _ROWS: Final = 12
 #: Of a larger ratio than this between the extremes the buckets are logarithmic.
 _LINEAR_RATIO: Final = 5.0
+#: So small a part of a value is none, and so short a time, in seconds.
+_NOTHING: Final = 1e-9
 #: Steps of a decade, finest first: E12, E6, E3 (IEC 60063), and the decade itself.
 _SERIES: Final = (
     (1.0, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3, 3.9, 4.7, 5.6, 6.8, 8.2),
@@ -177,14 +179,20 @@ def make_buckets(values: Sequence[float], rows: int = _ROWS) -> list[Bucket]:
 
 
 def _linear_edges(low: float, high: float, rows: int) -> list[float]:
-    span = (high - low) or abs(high) or 1.0
+    most = max(abs(low), abs(high))
+    if most < _NOTHING:
+        most = 1.0
+    # Closer together than edges can be told apart, they are one value.
+    span = high - low if high - low > _NOTHING * most else most
     decade = math.floor(math.log10(span / rows))
     factor = next(factor for factor in (1, 2, 5, 10) if factor * 10.0**decade * rows >= span)
     place = math.floor(low / (factor * 10.0**decade))
-    edges = [_edge(place * factor, decade)]
-    if edges[0] > low:  # The division has rounded up.
+    # The division may have rounded up, or down.
+    if _edge(place * factor, decade) > low:
         place -= 1
-        edges = [_edge(place * factor, decade)]
+    elif _edge((place + 1) * factor, decade) <= low:
+        place += 1
+    edges = [_edge(place * factor, decade)]
     while edges[-1] <= high:
         place += 1
         edges.append(_edge(place * factor, decade))

@@ -103,6 +103,14 @@ class BucketTests(SynchronousTestCase):
             [bucket] = make_buckets([value] * 3)
             self.assertEqual(bucket.count, 3)
 
+    def test_nearly_equal(self) -> None:
+        """Values that differ in their last bits alone have one bucket, or those next to an edge."""
+        for value in (1e-4, 0.3, 7.0, 99999.0):
+            near = [nextafter(value, 0), value, nextafter(value, 1e9)]
+            buckets = make_buckets(near)
+            self.assertEqual(sum(bucket.count for bucket in buckets), 3)
+            self.assertLessEqual(len(buckets), 2)
+
     def test_none(self) -> None:
         """No values have no bucket."""
         self.assertEqual(make_buckets([]), [])
