@@ -269,12 +269,7 @@ def asks_for_thought(request: ChatRequest) -> bool:
     effort = request.get("reasoning_effort")
     if effort is not None and effort != "none":
         return True
-    return bool(
-        request.get("reasoning")
-        or request.get("thinking")
-        or request.get("tools")
-        or request.get("functions")
-    )
+    return any(request.get(name) for name in ("reasoning", "thinking", "tools", "functions"))
 
 
 def _total(usage: Usage) -> int | None:

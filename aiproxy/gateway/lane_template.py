@@ -97,7 +97,7 @@ class Template:
         begin, end = len(self.head), len(data) - len(self.foot)
         if end <= begin or not data.startswith(self.head) or data.find(self.foot, begin) != end:
             return None
-        string, padding, usage = data[begin:end], b"", b""
+        string, padding = data[begin:end], b""
         if self.middle:
             string, _, padding = string.partition(self.middle)
             if not self._may_stand(padding):
@@ -114,8 +114,7 @@ class Template:
         around = self.written
         if self.keeps_padding:
             return text, string.join(around) + padding + self.end, len(data), b""
-        if self.usage is not None:
-            usage = padding
+        usage = b"" if self.usage is None else padding
         if len(around) == 2:
             return text, around[0] + string + around[1], len(data), usage
         return text, string.join(around), len(data), usage

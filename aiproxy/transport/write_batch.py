@@ -106,9 +106,12 @@ class BatchedWriter:
             self._transport.write(data)
         elif len(data) > _SMALL_BYTES:
             self._batch.flush()  # This takes its time, and they have waited.
+            self.flush()  # Which it is not yet if that is going on already.
             self._send(data)
         elif self.unsent:
             self.unsent += data
+            if len(self.unsent) > _SMALL_BYTES:
+                self.flush()  # Whoever writes on and on has to learn that the peer is full.
         elif self._batch.add(self):
             self.unsent = data
         else:

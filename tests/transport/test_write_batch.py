@@ -154,6 +154,46 @@ class WriterTests(WriteBatchTestCase):
         self.end_turn()
         self.assertEqual(sent, [b"abc"])
 
+    def test_on_and_on(self) -> None:
+        """Who writes on and on in one turn is stopped when the kernel takes no more."""
+        [peer] = self.peers(1)
+        stops: list[str] = []
+
+        class Producer:
+            def pauseProducing(self) -> None:
+                stops.append("pause")
+
+        producer: Any = Producer()
+        peer.transport.registerProducer(producer, True)
+        written = 0
+        while not stops and written < HUGE:
+            peer.writer.write(b"x" * 1000)
+            written += 1000
+        self.assertEqual(stops, ["pause"])
+        self.assertLess(written, HUGE)
+        self.assertLessEqual(len(peer.writer.unsent), 16 * 1024)
+        peer.transport.producer = None
+        self.end_turn()
+        self.assertEqual(peer.take(drain=True), b"x" * written)
+
+    def test_within(self) -> None:
+        """What somebody writes while all that waits is written does not overtake it."""
+        full, other = self.peers(2)
+        full.writer.write(b"a" * HUGE)
+        inner = other.writer
+
+        class Producer:
+            def pauseProducing(self) -> None:
+                inner.write(b"c" * LARGE)
+
+        producer: Any = Producer()
+        full.transport.registerProducer(producer, True)
+        full.writer.write(b"b")
+        inner.write(b"b")
+        self.end_turn()
+        self.assertEqual(other.take(drain=True), b"b" + b"c" * LARGE)
+        full.transport.producer = None
+
     def test_flush(self) -> None:
         """What waits can be written before its time; nothing comes twice."""
         [peer] = self.peers(1)
