@@ -34,6 +34,7 @@ from aiproxy.transport.http.llhttp_site import LlhttpSite
 from aiproxy.transport.http.site import GatewaySite
 from aiproxy.transport.http.stock import StockSite
 from aiproxy.transport.images import ImageFetcher
+from aiproxy.transport.socket_group import group_sockets
 from aiproxy.transport.state import StateStore
 from aiproxy.web.reload import Reload, unavailable
 
@@ -97,6 +98,7 @@ class Proxy:
         access_token: Secret | None = None,
         counts: Counts | None = None,
     ) -> None:
+        reactor = group_sockets(reactor)
         self.reload: Reload = unavailable
         self.gather: Callable[[], Awaitable[Dump]] = self._read_metrics_soon
         self._made_up = access_token

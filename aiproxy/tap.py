@@ -27,6 +27,7 @@ from aiproxy.proxy import in_thread
 from aiproxy.reload import Reloader
 from aiproxy.server import Server
 from aiproxy.signals import install_signals
+from aiproxy.transport.socket_group import group_sockets
 from aiproxy.workers.handover import Handed
 from aiproxy.workers.pid_file import PidFile
 from aiproxy.workers.supervisor import MOST_WORKERS, Supervisor
@@ -81,7 +82,7 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
-    running: Any = reactor
+    running = group_sockets(reactor)
     # Under twistd the current folder is another one later.
     arguments = {
         "path": options["config"],
@@ -96,7 +97,7 @@ def makeService(options: Options) -> IService:
         token = None if handed is None else handed.access_token
         # With workers it is not served by this process, but now is the time to see that it can be.
         server = Server(
-            loaded, reactor, places, partial(make_endpoint, reactor), access_token=token
+            loaded, running, places, partial(make_endpoint, running), access_token=token
         )
     except ConfigurationError as error:
         raise SystemExit(f"aiproxy: the configuration cannot be used\n{error}") from None

@@ -29,6 +29,7 @@ from aiproxy.policy.routing import Candidate
 from aiproxy.providers.call import Call, name_source
 from aiproxy.transport.collect import collect_now
 from aiproxy.transport.relay import StreamRelay
+from aiproxy.transport.stages import Stages
 
 __all__ = ["Asked", "Attempt", "Pipe", "target_of"]
 
@@ -82,6 +83,7 @@ class Attempt:
     turn: CandidateTurn
     phases: Phases
     clock: IReactorTime
+    stages: Stages
     record: CallRecord
     pipe: Pipe | None = None
     continuation: Continuation | None = None
@@ -113,12 +115,14 @@ class Attempt:
                 answer = await self._fold()
             else:
                 self.phases.begin_plain()
+                await self.stages.next()
                 starting = self._start(asked.request, stream=False)
                 reply = self._take(await self.phases.wait(starting))
                 body = collect_now(reply, asked.max_response_bytes)
                 if not isinstance(body, bytes):
                     body = await self.phases.wait(body)
                 self.record.heard(self.clock.seconds())
+                await self.stages.next()
                 answer = reply.dialect.read_reply(body)
         except AIProxyError as error:
             self._name(error)
@@ -161,10 +165,13 @@ class Attempt:
         self.continuation = continuation
         self.phases.begin_stream(reasoning=reasoning)
         try:
+            await self.stages.next()
             starting = self._start(request, stream=True)
             reply = self._take(await self.phases.wait(starting))
+            await self.stages.next()
             self._relay(reply, pipe, reasoning=reasoning)
             await self.phases.wait(self.relay.started)
+            await self.stages.next()
             self.record.heard(self.clock.seconds())
         except AIProxyError as error:
             self._name(error)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -25,10 +26,11 @@ from aiproxy.gateway.plan import Plan
 from aiproxy.gateway.running import RunningCalls
 from aiproxy.gateway.shared import Shared
 from aiproxy.gateway.tracing import CallTrace, PassedOn, Tracer
-from aiproxy.gateway.usage import CallRecord, UsageLedger
+from aiproxy.gateway.usage import CallRecord
 from aiproxy.policy.estimate import estimate_tokens
 from aiproxy.policy.limit_book import LimitBook
 from aiproxy.policy.routing import Situation, configured_name
+from aiproxy.transport.stages import run_staged
 
 __all__ = ["ClientCall", "Dispatcher"]
 
@@ -67,7 +69,6 @@ class Dispatcher:
         self.running = RunningCalls()
         self.tracer: Tracer | None = None
         self.bodies: BodyLog | None = None
-        self.usage = UsageLedger()
         self.metrics = Metrics(lambda name: configured_name(self.plan.config, name))
         self._report = report
 
@@ -108,13 +109,14 @@ class Dispatcher:
         except AIProxyError as error:
             self._finish(record, error, trace)
             raise
-        ended = self._settled(exchange)
         try:
+            await self.shared.stages.next()
             if not record.stream:
                 answer = await exchange.answer_plain()
-                ended(None)
+                self._settle(exchange, None)
                 return answer
-            opening = Deferred.fromCoroutine(exchange.open_stream())
+            ended = partial(self._settle, exchange)
+            opening = run_staged(self.shared.stages, exchange.open_stream())
             # Who waits for long has to hear something, and then errors come as events.
             seconds = plan.config.server.keep_alive if operation == CHAT else 0.0
             try:
@@ -126,7 +128,7 @@ class Dispatcher:
             served = exchange.served(attempt)
             return StreamedAnswer(served, exchange, succeed(attempt), ended, seconds)
         except (CancelledError, Exception) as error:
-            ended(error)
+            self._settle(exchange, error)
             raise
 
     def explain(self, request: ChatRequest, body_bytes: int) -> list[dict[str, Any]]:
@@ -157,14 +159,11 @@ class Dispatcher:
         found = plan.find(requested, situation, call.principal, operation)
         return found if operation == CHAT else keep_able(plan, found, operation)
 
-    def _settled(self, exchange: Exchange) -> Callable[[BaseException | None], None]:
-        def settled(error: BaseException | None) -> None:
-            exchange.leave(whole=error is None)
-            self.running.end(exchange.watch)
-            self.metrics.open_streams -= exchange.record.stream
-            self._finish(exchange.record, error, exchange.trace)
-
-        return settled
+    def _settle(self, exchange: Exchange, error: BaseException | None) -> None:
+        exchange.leave(whole=error is None)
+        self.running.end(exchange.watch)
+        self.metrics.open_streams -= exchange.record.stream
+        self._finish(exchange.record, error, exchange.trace)
 
     def _finish(
         self, record: CallRecord, error: BaseException | None, trace: CallTrace | None
@@ -184,6 +183,5 @@ class Dispatcher:
 
     def finished(self, record: CallRecord) -> None:
         """A request is over, whether it became a call or not."""
-        self.usage.add(record)
         self.metrics.observe(record)
         self._report(record)

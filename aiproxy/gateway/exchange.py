@@ -161,6 +161,7 @@ class Exchange:
             await self.entrance.admit_key(self._call.principal)
         asking = AskPlain(self._write)
         attempt, written = await self.failover.run(self._found[:], asking)
+        await self._shared.stages.next()
         self.failover.leave(attempt, "answered")
         self.record.answered(attempt.usage)
         return PlainAnswer(self.served(attempt), written.body, written.content_type)

@@ -143,7 +143,7 @@ class Failover:
             except (LimitReached, ModelUnavailable) as busy:
                 failures[()] = busy
                 break
-            attempt = self.begin(found, entry, last=self._is_last(found[0], left))
+            attempt = self.begin(found, entry, last=not left or self._is_last(found[0], left))
             try:
                 return await asking.ask(attempt, left)
             except AIProxyError as error:
@@ -183,7 +183,9 @@ class Failover:
             self._known.add(key)
             shared.budgets.find(candidate.name).requested(now)
         phases = Phases(clock, timeouts, self._watch, last=last)
-        attempt = Attempt(self._asked, candidate, provider, turn, phases, clock, self._record)
+        attempt = Attempt(
+            self._asked, candidate, provider, turn, phases, clock, shared.stages, self._record
+        )
         self._open.append(attempt)
         self._record.attempts += 1
         return attempt
@@ -232,9 +234,7 @@ class Failover:
             self.leave(attempt, "answered" if whole else "left")
 
     def _is_last(self, candidate: Candidate, left: list[Found]) -> bool:
-        """Whether nobody else could be asked when this one has taken too long."""
-        if not left:
-            return True
+        """Whether nobody of them could be asked when this one has taken too long."""
         model = candidate.model
         streamed = self._record.stream or model.stream_upstream
         within = model.timeouts.first_token if streamed else model.timeouts.attempt

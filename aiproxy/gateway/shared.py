@@ -17,6 +17,8 @@ from aiproxy.policy.breaker import StandingBook
 from aiproxy.policy.limit_book import LimitBook
 from aiproxy.policy.retry_budget import RetryBudgets
 from aiproxy.policy.traffic import Traffic
+from aiproxy.transport.socket_group import stages_of
+from aiproxy.transport.stages import Stages
 from aiproxy.transport.timeout_queue import TimeoutQueues
 
 __all__ = ["Shared"]
@@ -47,7 +49,9 @@ class Shared:
     hedges: dict[str, HedgeBudget] = Factory(dict)
     gate: Gate = field(init=False)
     timeouts: TimeoutQueues = field(init=False)
+    stages: Stages = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.stages = stages_of(self.clock)
         self.timeouts = TimeoutQueues(self.clock)
         self.gate = Gate(self.book, self.standings, self.clock, self.wall)

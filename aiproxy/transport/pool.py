@@ -20,8 +20,9 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory
 
+from aiproxy.transport.socket_group import stages_of
+from aiproxy.transport.stages import Stages
 from aiproxy.transport.tls import TLSSettings
-from aiproxy.transport.write_batch import WriteBatch
 
 __all__ = [
     "ConnectionCounts",
@@ -70,7 +71,7 @@ class PooledConnection(Protocol):
 class ConnectionOwner(Protocol):
     """Who is told what becomes of a connection."""
 
-    writes: WriteBatch
+    stages: Stages
 
     def opened(self, connection: PooledConnection) -> None:
         """It is there."""
@@ -108,13 +109,13 @@ class UpstreamPool:
 
     :param idle_per_origin: how many may idle for one origin and TLS settings.
     :param idle_total: how many may idle in all; the longest idle makes room.
-    :ivar writes: those to all upstreams.
+    :ivar stages: of the reactor's present turn.
     """
 
     def __init__(
         self, clock: IReactorTime, *, idle_per_origin: int = 50, idle_total: int = 200
     ) -> None:
-        self.writes = WriteBatch(clock)
+        self.stages = stages_of(clock)
         self._clock = clock
         self._idle_per_origin = idle_per_origin
         self._idle_total = idle_total

@@ -4,8 +4,7 @@ Small writes to TCP: at once while little goes on, else together at the end of t
 A process that waits for its socket has to be woken for each write to it, which
 costs the writer an interrupt of another core, some 10 µs in a virtual machine.
 If the writes of a turn follow right after one another, the first of them wakes
-it, and the others find it awake.  With few of them the timer for the end of the
-turn costs more than is saved.
+it, and the others find it awake.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from twisted.internet import tcp
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 __all__ = ["BatchedWriter", "WriteBatch"]
@@ -23,27 +21,35 @@ _log = Logger()
 #: What is longer is written at once: there the wake-up is a small part.
 _SMALL_BYTES: Final = 16 * 1024
 #: So many wait for each other at most, for the first of them must not wait long.
-_MOST_WRITES: Final = 16
-#: A turn with fewer was not worth its timer: so many writes pass by before the next try.
-_WORTH_WRITES: Final = 2
-_PASSED_BY: Final = 32
+_MOST_WRITES: Final = 64
 
 
 class WriteBatch:
     """
     The writes of the reactor's present turn that wait for its end.
 
-    :param clock: what is called later by 0 s comes at the end of the turn.
+    Whoever knows when turns begin and end says so; until then nothing waits.
     """
 
-    __slots__ = ("_clock", "_count", "_passing_by", "_timer", "_waiting")
+    __slots__ = ("_waiting", "_waits")
 
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
+        self._waits = False
         self._waiting: list[BatchedWriter] = []
-        self._timer: IDelayedCall | None = None
-        self._count = 0
-        self._passing_by = 0
+
+    def begin_turn(self, events: int) -> None:
+        """
+        A turn begins.
+
+        :param events: how many there are: with one alone nothing would be saved.
+        """
+        self._waits = events > 1
+
+    def end_turn(self) -> None:
+        """It is over: write what waits."""
+        self._waits = False
+        if self._waiting:
+            self.flush()
 
     def add(self, writer: BatchedWriter) -> bool:
         """
@@ -51,17 +57,11 @@ class WriteBatch:
 
         :return: ``False``: it is not worth it now, write at once.
         """
-        if self._passing_by:
-            self._passing_by -= 1
+        if not self._waits:
             return False
-        waiting = self._waiting
-        if len(waiting) >= _MOST_WRITES:
+        if len(self._waiting) >= _MOST_WRITES:
             self.flush()
-            waiting = self._waiting
-        elif self._timer is None:
-            self._timer = self._clock.callLater(0, self._end_turn)
-        self._count += 1
-        waiting.append(writer)
+        self._waiting.append(writer)
         return True
 
     def flush(self) -> None:
@@ -73,13 +73,6 @@ class WriteBatch:
             except Exception:
                 # A bug of one that it has paused: it is not for the others to bear.
                 _log.failure("a write failed")
-
-    def _end_turn(self) -> None:
-        self._timer = None
-        if self._count < _WORTH_WRITES:
-            self._passing_by = _PASSED_BY
-        self._count = 0
-        self.flush()
 
 
 class BatchedWriter:
@@ -131,9 +124,11 @@ class BatchedWriter:
     def _send(self, data: bytes) -> None:
         transport = self._transport
         if transport.connected and not (transport._tempDataLen or transport.dataBuffer):
-            taken = transport.writeSomeData(data)
+            try:
+                taken = transport.socket.send(data)
+            except OSError:
+                taken = 0
             if taken == len(data):
                 return
-            if isinstance(taken, int):
-                data = data[taken:]
+            data = data[taken:]
         transport.write(data)  # The transport tells of a connection that is lost.

@@ -86,6 +86,7 @@ async def _answer(dispatcher: Dispatcher, face: Face, request: ClientRequest) ->
     copy = None if dispatcher.bodies is None else dispatcher.bodies.begin(call)
     try:
         answer = await dispatcher.answer(call)
+        await dispatcher.shared.stages.next()
         headers = _write_headers(answer.served)
         if isinstance(answer, PlainAnswer):
             request.write_body(answer.body, answer.content_type, headers=headers)

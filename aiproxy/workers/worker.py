@@ -23,6 +23,7 @@ from aiproxy.policy.shared_counts import SharedCounts
 from aiproxy.proxy import Counts, in_thread
 from aiproxy.server import Server
 from aiproxy.transport.server_tls import ServerTLSSettings
+from aiproxy.transport.socket_group import group_sockets
 from aiproxy.workers.conversation import Conversation, ConversationOver
 from aiproxy.workers.events import EventWriter
 from aiproxy.workers.process import talk
@@ -196,7 +197,7 @@ def main() -> None:
     """Run a worker; its place is the one argument."""
     from twisted.internet import reactor
 
-    running: Any = reactor
+    running = group_sockets(reactor)
     events = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
     globalLogBeginner.beginLoggingTo([EventWriter(events.write)], discardBuffer=True)
     worker = WorkerProcess(running, int(sys.argv[1]))

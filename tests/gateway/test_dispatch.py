@@ -117,7 +117,6 @@ class PlainTests(DispatchTestCase):
         self.assertEqual(answer.served.headers, {"x-ratelimit-limit": "5"})
         record = self.assert_over(1, None)
         self.assertEqual((record.model, record.served_by, record.key), ("g", "a", "me"))
-        self.assertEqual(self.dispatcher.usage.by_model, {"a": Tokens(3, 4)})
 
     def test_failover(self) -> None:
         """What is an upstream's own trouble goes to the next candidate, once."""

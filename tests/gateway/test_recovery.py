@@ -331,7 +331,6 @@ class TakeoverTests(RecoveryTestCase):
             [(one.model, one.outcome) for one in record.spent], [("a", "cut"), ("b", "answered")]
         )
         self.assertEqual(record.spent[1], Spent("b", "scripted", "answered", Tokens(9, 3)))
-        self.assertEqual(self.dispatcher.usage.by_model, {"b": Tokens(9, 3)})
 
     def test_same_again(self) -> None:
         """Where there is no other the same is asked again."""

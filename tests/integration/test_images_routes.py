@@ -26,7 +26,7 @@ from aiproxy.dialects.images_openai import OpenAIImages
 from aiproxy.gateway.answer import PlainAnswer, StreamedAnswer
 from aiproxy.gateway.dispatch import ClientCall, Dispatcher
 from aiproxy.gateway.plan import Plan
-from aiproxy.gateway.usage import Tokens
+from aiproxy.gateway.usage import CallRecord, Tokens
 from aiproxy.policy.access import Access, Principal
 from aiproxy.providers.registry import ProviderParts, ProviderRegistry
 from aiproxy.testing import ScriptedProvider, ScriptedReply
@@ -84,8 +84,12 @@ class DispatchTests(SynchronousTestCase):
             ProviderParts(UpstreamClient(MemoryReactorClock()), self.clock),
             {"scripted": self.provider},
         )
+        self.records: list[CallRecord] = []
         self.dispatcher = Dispatcher(
-            Plan(config, Access(()), registry), self.clock, wall=lambda: 1_700_000_000.5
+            Plan(config, Access(()), registry),
+            self.clock,
+            wall=lambda: 1_700_000_000.5,
+            report=self.records.append,
         )
 
     def ask(
@@ -116,7 +120,8 @@ class DispatchTests(SynchronousTestCase):
         usage = {"input_tokens": 9, "output_tokens": 272, "total_tokens": 281}
         self.use(reply(dumps({"data": [{"b64_json": as_base64(PNG)}], "usage": usage})))
         self.plain(ImagesFace(), {"model": "first", "prompt": "a cat"})
-        self.assertEqual(self.dispatcher.usage.by_model, {"first": Tokens(9, 272)})
+        [record] = self.records
+        self.assertEqual(record.tokens, Tokens(9, 272))
 
     def test_all(self) -> None:
         """``all``, or no model at all, tries every image model in turn, by priority."""

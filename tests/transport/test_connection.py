@@ -21,8 +21,8 @@ from aiproxy.errors import AIProxyError, AnswerTooLarge, StreamCut, UpstreamFail
 from aiproxy.transport.bodies import BodyDelivery, BytesBody
 from aiproxy.transport.connection import ReusedConnection, UpstreamConnection
 from aiproxy.transport.pool import PooledConnection
+from aiproxy.transport.stages import Stages
 from aiproxy.transport.tls import TLSSettings
-from aiproxy.transport.write_batch import WriteBatch
 from tests.transport.upstreams import OK_HEAD, MemoryTransport, RecordingConsumer, answer
 
 KEY = ((b"https", b"api.example.com", 443), TLSSettings())
@@ -33,7 +33,7 @@ class RecordingOwner:
 
     def __init__(self) -> None:
         self.told: list[str] = []
-        self.writes = WriteBatch(MemoryReactorClock())
+        self.stages = Stages()
 
     def opened(self, connection: PooledConnection) -> None:
         self.told.append("opened")

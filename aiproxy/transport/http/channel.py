@@ -16,6 +16,7 @@ from typing import Protocol as Shape
 from twisted.internet._producer_helpers import _PullToPush
 from twisted.internet.interfaces import IAddress, IProducer, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
@@ -36,9 +37,12 @@ from aiproxy.transport.http.request import LlhttpRequest
 from aiproxy.transport.http.request_reader import ReceivedRequest, RequestReader
 from aiproxy.transport.http.site import GatewayChannel
 from aiproxy.transport.http.stock import StockRequest
-from aiproxy.transport.write_batch import BatchedWriter, WriteBatch
+from aiproxy.transport.stages import Stages
+from aiproxy.transport.write_batch import BatchedWriter
 
 __all__ = ["HotRoute", "HotRoutes", "LlhttpChannel"]
+
+_log = Logger()
 
 #: Answers a request, now or later.
 HotRoute: TypeAlias = Callable[[LlhttpRequest], None]
@@ -58,7 +62,7 @@ class ChannelOwner(Shape):
     max_request_bytes: int
     reactor: Any
     refused: Callable[[str, str, AIProxyError], None]
-    writes: WriteBatch
+    stages: Stages
 
     @property
     def date(self) -> bytes:
@@ -91,7 +95,7 @@ class LlhttpChannel(Protocol):
         self.peer: IAddress | None = None
         self.secure = False
         self._request: Any = None
-        self._serving = False
+        self._serving = self._due = False
         self._waiting = b""
         self._stopped_reading = False
         self._producer: IPushProducer | None = None
@@ -110,7 +114,7 @@ class LlhttpChannel(Protocol):
         set_no_delay = getattr(transport, "setTcpNoDelay", None)
         if set_no_delay is not None:
             set_no_delay(True)
-        self._writer = BatchedWriter(self.site.writes, transport)
+        self._writer = BatchedWriter(self.site.stages.writes, transport)
         self.write = self._writer.write
         self.site.channels.add(self)
         self._deadline.set(IDLE_SECONDS)
@@ -119,7 +123,7 @@ class LlhttpChannel(Protocol):
         """Some bytes came."""
         if self.refused or self.is_last:
             return
-        if self._request is not None:
+        if self._request is not None or self._due:
             self._waiting += data
             if len(self._waiting) > _READ_AHEAD_BYTES and not self._stopped_reading:
                 self._stopped_reading = True
@@ -166,7 +170,10 @@ class LlhttpChannel(Protocol):
         rest = reader.feed(data)
         if reader.ready or reader.refusal is not None:
             self._waiting = rest
-            self._serve()
+            if not self._serving:
+                self._due = self.site.stages.later(self._serve)
+                if not self._due:
+                    self._serve()
         elif reader.in_body:
             if not in_body:
                 self._body_started = self.site.reactor.seconds()
@@ -187,6 +194,7 @@ class LlhttpChannel(Protocol):
         if self._serving:
             return
         self._serving = True
+        self._due = False
         reader = self._reader
         try:
             while self._request is None and not (self.refused or self.is_last):
@@ -200,6 +208,10 @@ class LlhttpChannel(Protocol):
                 else:
                     self._listen()
                     break
+        except Exception:
+            # A bug of ours.  Other calls of this turn go on.
+            _log.failure("a connection failed")
+            self.abort()
         finally:
             self._serving = False
 
@@ -262,11 +274,6 @@ class LlhttpChannel(Protocol):
 
     # --- what requests ask of it --------------------------------------------------
 
-    @property
-    def date(self) -> bytes:
-        """Now, for a ``Date`` header."""
-        return self.site.date
-
     def getPeer(self) -> IAddress:
         """Return who is at the other end."""
         if self.peer is None:
@@ -317,7 +324,8 @@ class LlhttpChannel(Protocol):
     @property
     def idle(self) -> bool:
         """No request is in progress, nor has one begun."""
-        return not (self._request is not None or self._reader.begun or self.refused)
+        busy = self._request is not None or self._due or self._reader.begun
+        return not (busy or self.refused)
 
     def close_when_idle(self) -> None:
         """Close now, or when the request that is running or arriving is done."""

@@ -4,6 +4,7 @@ One connection to an upstream, for one request after the other: over llhttp.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet import tcp
@@ -41,13 +42,16 @@ class HTTPConnection:
 
     __slots__ = (
         "_agreed",
+        "_due",
         "_end",
+        "_error",
         "_exchange",
         "_owner",
         "_peer_timeout",
         "_reader",
         "_ready",
         "_sending",
+        "_tcp",
         "_writer",
         "idle_timeout",
         "key",
@@ -62,11 +66,16 @@ class HTTPConnection:
         self.idle_timeout = idle_timeout
         self.reusable = True
         self.transport: Any = None
+        #: The same, or what is beneath TLS.
+        self._tcp: Any = None
         self._owner = owner
         self._reader = ResponseReader(key[0][1].decode("ascii"))
         self._exchange: HTTPExchange | None = None
         self._sending: IBodyProducer | None = None
         self._agreed = not secure
+        #: Something has come that is to be handed on; and what was wrong with it.
+        self._due = False
+        self._error: AIProxyError | None = None
         self._end: Failure | None = None
         self._ready: Deferred[HTTPConnection] | None = None
         self._peer_timeout: float | None = None
@@ -95,9 +104,7 @@ class HTTPConnection:
         ``stopProducing`` goes past TLS to the TCP transport beneath, so that
         one is asked as well.
         """
-        transport = self.transport
-        beneath = getattr(transport, "transport", transport)
-        return bool(transport.disconnecting or beneath.disconnecting)
+        return bool(self._tcp.disconnecting or self.transport.disconnecting)
 
     def close(self) -> None:
         """Close in order, but without waiting for TLS: a peer may never say goodbye."""
@@ -124,7 +131,8 @@ class HTTPConnection:
         if isinstance(transport, tcp.Connection):
             # The endpoint's wrapper around us has nothing more to do.
             transport.protocol = self
-        self._writer = BatchedWriter(self._owner.writes, transport)
+        self._tcp = getattr(transport, "transport", transport)
+        self._writer = BatchedWriter(self._owner.stages.writes, transport)
         self._owner.opened(self)
 
     def handshakeCompleted(self) -> None:
@@ -135,7 +143,7 @@ class HTTPConnection:
             ready.callback(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """Parse what the upstream sends, and hand on what has come of it in one piece."""
+        """Parse what the upstream sends; what comes of it is handed on with the next stage."""
         exchange = self._exchange
         if exchange is None:
             # Nobody has asked.  It would be taken for the next request's answer.
@@ -146,12 +154,22 @@ class HTTPConnection:
             # Nor is this what was asked for: the request is still to be sent, elsewhere.
             self.abort_now()
             return
-        reader = self._reader
-        error: AIProxyError | None = None
-        try:
-            reader.feed(data)
-        except AIProxyError as refused:
-            error = refused
+        if self._error is None:
+            try:
+                self._reader.feed(data)
+            except AIProxyError as refused:
+                self._error = refused
+        if not self._due:
+            self._due = self._owner.stages.later(self._hand_on)
+            if not self._due:
+                self._hand_on()
+
+    def _hand_on(self) -> None:
+        """Hand on what has come of an answer, in one piece."""
+        self._due = False
+        exchange, reader, error = self._exchange, self._reader, self._error
+        if exchange is None:
+            return  # Nobody wants it any more.
         if reader.status:
             first = not exchange.status
             if first:
@@ -171,7 +189,9 @@ class HTTPConnection:
             if first:
                 exchange.answer()
                 if self._exchange is exchange and exchange.awaited:
-                    self.transport.pauseProducing()
+                    hold = partial(self._hold, exchange)
+                    if not self._owner.stages.later(hold):
+                        hold()
         if error is not None and self._exchange is exchange:
             self._exchange = None
             self._break()
@@ -179,6 +199,8 @@ class HTTPConnection:
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
+        if self._due:
+            self._hand_on()
         self._end = reason
         self._writer.drop()
         self._owner.forget(self)
@@ -296,6 +318,11 @@ class HTTPConnection:
                 self.idle_timeout = self._peer_timeout
             self._owner.keep(self)
         exchange.end()
+
+    def _hold(self, exchange: HTTPExchange) -> None:
+        """Let the rest of a body wait in the upstream, if nobody has begun to take it."""
+        if self._exchange is exchange and exchange.awaited:
+            self.transport.pauseProducing()
 
     def _break(self) -> None:
         """The connection is out of step."""

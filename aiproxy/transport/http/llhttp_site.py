@@ -10,7 +10,7 @@ from twisted.web.resource import IResource
 
 from aiproxy.transport.http.channel import HotRoute, HotRoutes, LlhttpChannel
 from aiproxy.transport.http.site import GatewaySite
-from aiproxy.transport.write_batch import WriteBatch
+from aiproxy.transport.socket_group import stages_of
 
 __all__ = ["HotRoute", "HotRoutes", "LlhttpSite"]
 
@@ -22,7 +22,7 @@ class LlhttpSite(GatewaySite):
     The factory of connections that llhttp reads.
 
     :param hot: who answers some paths without the resource; see :class:`LlhttpRequest`.
-    :ivar writes: those to all clients.
+    :ivar stages: of the reactor's present turn.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class LlhttpSite(GatewaySite):
     ) -> None:
         super().__init__(resource, reactor, max_request_bytes=max_request_bytes)
         self.hot = hot
-        self.writes = WriteBatch(reactor)
+        self.stages = stages_of(reactor)
         self._date = b""
         self._date_until = 0.0
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from http import HTTPStatus
 from io import BytesIO
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress, IConsumer, IProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from aiproxy.errors import AIProxyError, InternalError
 from aiproxy.transport.http.request_reader import ReceivedRequest
+from aiproxy.transport.stages import StagedCall, Stages
 
 __all__ = ["LlhttpRequest", "phrase_of", "response_head", "write_lines"]
 
@@ -24,6 +25,20 @@ _log = Logger()
 _PHRASES: Final = {int(status): status.phrase.encode() for status in HTTPStatus}
 _OTHER_PHRASE: Final = b"Upstream Status"
 _BODILESS: Final = frozenset((204, 304))
+
+
+class Site(Protocol):
+    """
+    What connections belong to.
+
+    :ivar stages: of the reactor's present turn.
+    """
+
+    stages: Stages
+
+    @property
+    def date(self) -> bytes:
+        """Now, for a ``Date`` header."""
 
 
 class ServerConnection(Protocol):
@@ -40,8 +55,8 @@ class ServerConnection(Protocol):
     secure: bool
 
     @property
-    def date(self) -> bytes:
-        """Now, for a ``Date`` header."""
+    def site(self) -> Site:
+        """What it belongs to."""
 
     def write(self, data: bytes) -> None:
         """Write."""
@@ -101,7 +116,7 @@ class LlhttpRequest:
         self.finished = 0
         self.startedWriting = 0
         self.gone: Callable[[], None] | None = None
-        self.running: Deferred[None] | None = None
+        self.running: StagedCall | None = None
         self.secure = channel.secure
         self._peer = channel.peer
         self.headers = received.headers
@@ -180,6 +195,13 @@ class LlhttpRequest:
 
     # --- the answer -------------------------------------------------------------
 
+    def answer_by(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Let a coroutine answer, which is cancelled if the client leaves."""
+        assert self.channel is not None
+        running = StagedCall(self.channel.site.stages, coroutine, _answered)
+        if not running.over:
+            self.running = running
+
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
         """Set the status; the phrase is its own."""
         self._code = code
@@ -233,7 +255,7 @@ class LlhttpRequest:
         if channel.is_last:
             head[b"connection"] = b"close"
         self._headers = {}
-        return response_head(self._code, head.items(), channel.date, self._lines) + data
+        return response_head(self._code, head.items(), channel.site.date, self._lines) + data
 
     def finish(self) -> None:
         """The answer is complete."""
@@ -265,7 +287,7 @@ class LlhttpRequest:
         if self.channel is not None:
             self.channel.unregisterProducer()
 
-    def processingFailed(self, reason: Failure) -> Failure:
+    def processingFailed(self, reason: Failure) -> None:
         """A bug of ours: the log has it, the client a word of it."""
         _log.failure("a request failed", reason)
         if self.channel is not None:
@@ -273,7 +295,6 @@ class LlhttpRequest:
                 self.channel.abort()
             else:
                 self.channel.refuse(InternalError("an internal error; it is in the server's log"))
-        return reason
 
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone."""
@@ -295,6 +316,12 @@ class LlhttpRequest:
                 notification.errback(reason)
 
 
+def _answered(failure: object) -> None:
+    """What answers has ended; it should have told the client itself of its failures."""
+    if isinstance(failure, Failure) and not failure.check(CancelledError):
+        _log.failure("a request failed", failure)
+
+
 def phrase_of(status: int) -> bytes:
     """Return the phrase of a status."""
     return _PHRASES.get(status, _OTHER_PHRASE)
@@ -308,7 +335,7 @@ def response_head(
 
     :param lines: of :func:`write_lines`; they go first.
     """
-    written = [b"%b: %b" % pair for pair in headers]
+    written = [*map(b": ".join, headers)]
     head = b"\r\n".join(written)
     if head.count(b"\n") != len(written) - 1 or head.count(b"\r") != len(written) - 1:
         head = b"\r\n".join([b" ".join(line.splitlines()) for line in written])

@@ -141,4 +141,4 @@ class AnotherTests(BeforeTestCase):
             [record] = self.records
             self.assertEqual((record.served_by, record.attempts), ("up1/one", 2))
             self.assertEqual([one.outcome for one in record.spent], ["failed", "answered"])
-            self.assertEqual(list(self.dispatcher.usage.by_model), ["up1/one"])
+            self.assertEqual([one.model for one in record.spent if one.tokens.prompt], ["up1/one"])

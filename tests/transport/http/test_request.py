@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.testing import MemoryReactorClock
@@ -22,6 +22,11 @@ from tests.transport.http.clients import Client
 from tests.transport.http.test_stock import ScriptedResource
 
 DATE = b"Thu, 01 Jan 1970 00:00:00 GMT"
+
+
+async def wait(waited: Deferred[None]) -> None:
+    """Wait for something."""
+    await waited
 
 
 def respond(request: LlhttpRequest, body: bytes) -> None:
@@ -274,13 +279,13 @@ class EndTests(RequestTestCase):
             gone: list[None] = []
             request.gone = lambda gone=gone: gone.append(None)
             running: Deferred[None] = Deferred()
-            request.running = running
+            request.answer_by(wait(running))
             told = request.notifyFinish()
             if begin:
                 request.write(b"one")
             self.client.leave()
             self.failureResultOf(told, ConnectionDone)
-            self.failureResultOf(running, CancelledError)
+            self.assertIs(request.running, None)
             self.assertEqual(gone, [None])
             self.client.take()
             request.write(b"two")
@@ -288,6 +293,15 @@ class EndTests(RequestTestCase):
             request.unregisterProducer()
             self.assertFalse(request.isSecure())
             self.assertEqual(self.client.take(), b"")
+
+    def test_answered_by(self) -> None:
+        """What fails without a word to the client is in the log, and what ends is not."""
+        for result in (None, Failure(ZeroDivisionError())):
+            self.client = Client(self.site, self.clock)
+            running: Deferred[None] = Deferred()
+            self.ask().answer_by(wait(running))
+            running.callback(result)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_nobody_asked(self) -> None:
         """A client may leave although nobody wants to know."""
