@@ -272,13 +272,17 @@ def repair_usage(usage: Usage) -> Usage:
             repaired["prompt_tokens"] = prompt = prompt + uncounted
         else:
             repaired["completion_tokens"] = completion = completion + uncounted
-    for whole, name, part in (
-        (prompt, "prompt_tokens_details", "cached_tokens"),
-        (completion, "completion_tokens_details", "reasoning_tokens"),
-    ):
-        details = usage.get(name)
-        told = details.get(part) if isinstance(details, dict) else None
-        if type(told) is int and told > whole:
-            repaired = dict(usage) if repaired is None else repaired
-            repaired[name] = {**usage[name], part: whole}
+    if heard and _is_above(heard, "cached_tokens", prompt):
+        repaired = dict(usage) if repaired is None else repaired
+        repaired["prompt_tokens_details"] = {**heard, "cached_tokens": prompt}
+    thought = usage.get("completion_tokens_details")
+    if thought and _is_above(thought, "reasoning_tokens", completion):
+        repaired = dict(usage) if repaired is None else repaired
+        repaired["completion_tokens_details"] = {**thought, "reasoning_tokens": completion}
     return usage if repaired is None else repaired
+
+
+def _is_above(details: Any, name: str, whole: int) -> bool:
+    """Whether a part is more than the whole that it is a part of."""
+    told = details.get(name) if isinstance(details, dict) else None
+    return type(told) is int and told > whole

@@ -12,7 +12,7 @@ from aiproxy.dialects.shapes import Usage
 from aiproxy.errors import AIProxyError
 from aiproxy.transport.relay import ClientStalled
 
-__all__ = ["CallRecord", "Spent", "Tokens", "UsageLedger", "read_cost", "read_tokens"]
+__all__ = ["CallRecord", "Spent", "Tokens", "read_cost", "read_tokens"]
 
 _MICRO: Final = 1e6
 
@@ -32,6 +32,10 @@ class Tokens:
         self.completion += more.completion
         self.cached += more.cached
         self.reasoning += more.reasoning
+
+
+#: What nothing is added to.
+_NO_TOKENS: Final = Tokens()
 
 
 @define
@@ -91,7 +95,7 @@ class CallRecord:
     ended: float | None = None
     takeovers: int = 0
     rescued: bool = False
-    tokens: Tokens = Factory(Tokens)
+    tokens: Tokens = _NO_TOKENS
     spent: list[Spent] = Factory(list)
     client: str | None = None
     route: str | None = None
@@ -187,40 +191,30 @@ class CallRecord:
             self.tokens.add(attempt.tokens)
 
 
-class UsageLedger:
-    """Sums, by the configured name of the model that was asked."""
-
-    def __init__(self) -> None:
-        self.by_model: dict[str, Tokens] = {}
-
-    def add(self, record: CallRecord) -> None:
-        """Add a call that is over: each attempt's tokens to who was asked."""
-        for spent in record.spent:
-            if spent.tokens.prompt or spent.tokens.completion:
-                sums = self.by_model.get(spent.model)
-                if sums is None:
-                    sums = self.by_model[spent.model] = Tokens()
-                sums.add(spent.tokens)
-
-
 def read_tokens(usage: Usage | None) -> Tokens:
     """Return what an upstream has told, as far as it makes sense."""
     if not usage:
         return Tokens()
-    counts = []
-    for holder, name in (
-        (usage, "prompt_tokens"),
-        (usage, "completion_tokens"),
-        (usage, "total_tokens"),
-        (usage.get("prompt_tokens_details"), "cached_tokens"),
-        (usage.get("completion_tokens_details"), "reasoning_tokens"),
-    ):
-        count = holder.get(name) if isinstance(holder, dict) else None
-        counts.append(count if type(count) is int and count > 0 else 0)
-    prompt, completion, total, cached, reasoning = counts
-    # Some sums leave the reasoning out, and only the total has it (xAI, recorded).
-    completion = max(completion, total - prompt)
-    return Tokens(prompt, completion, min(cached, prompt), min(reasoning, completion))
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if type(prompt) is not int or prompt < 0:
+        prompt = 0
+    if type(completion) is not int or completion < 0:
+        completion = 0
+    total = usage.get("total_tokens")
+    if type(total) is int and total - prompt > completion:
+        # Some sums leave the reasoning out, and only the total has it (xAI, recorded).
+        completion = total - prompt
+    cached = reasoning = 0
+    if details := usage.get("prompt_tokens_details"):
+        cached = _read_part(details, "cached_tokens", prompt)
+    if details := usage.get("completion_tokens_details"):
+        reasoning = _read_part(details, "reasoning_tokens", completion)
+    return Tokens(prompt, completion, cached, reasoning)
+
+
+def _read_part(details: object, name: str, whole: int) -> int:
+    count = details.get(name) if isinstance(details, dict) else None
+    return min(count, whole) if type(count) is int and count > 0 else 0
 
 
 def read_cost(usage: Usage | None) -> float | None:

@@ -138,7 +138,7 @@ class AdminGuard:
 
 
 def _read_token(request: ClientRequest) -> str:
-    scheme, _, token = (request.header("authorization") or "").partition(" ")
-    if scheme.lower() == "bearer" and (stripped := token.strip()):
-        return stripped
+    scheme, _, token = (request.find_header(b"authorization") or b"").partition(b" ")
+    if scheme.lower() == b"bearer" and (stripped := token.strip()):
+        return stripped.decode("utf-8", "surrogateescape")
     return (request.header("x-api-key") or "").strip()

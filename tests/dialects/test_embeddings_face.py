@@ -184,7 +184,7 @@ class WholeWayTests(DispatchTestCase):
         self.assertEqual(provider.wires, [{"model": "a", "input": ["a", "b"]}])
         self.assertEqual(provider.calls[0].call.operation, "embeddings")
         self.assert_over(1, None)
-        self.assertEqual(self.dispatcher.usage.by_model, {"a": Tokens(3, 0)})
+        self.assertEqual(self.records[-1].tokens, Tokens(3, 0))
 
     def test_failover(self) -> None:
         """Too few vectors are a failed attempt: the next is asked."""

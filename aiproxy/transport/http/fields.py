@@ -67,10 +67,21 @@ def write_fields(headers: Mapping[str, str], host: str, user_agent: str) -> byte
     :raises ValueError: a name cannot be one.
     """
     lines = [f"Host: {host}", f"User-Agent: {user_agent}", "Accept-Encoding: identity"]
+    if headers.keys() <= _USUAL:
+        lines += map(": ".join, headers.items())
+    else:
+        _add_fields(lines, headers)
+    lines.append("")
+    text = "\r\n".join(lines)
+    # No value may begin a new line.
+    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\0" in text:
+        text = "\r\n".join(" ".join(re.split(r"[\r\n\0]+", line)) for line in lines)
+    return text.encode("utf-8")
+
+
+def _add_fields(lines: list[str], headers: Mapping[str, str]) -> None:
+    """Add headers to the three that come first, and may be replaced."""
     for name, value in headers.items():
-        if name in _USUAL:
-            lines.append(f"{name}: {value}")
-            continue
         key = name.lower()
         if key in _OURS:
             continue
@@ -82,9 +93,3 @@ def write_fields(headers: Mapping[str, str], host: str, user_agent: str) -> byte
             lines[1] = f"User-Agent: {value}"
         else:
             lines.append(f"{name}: {value}")
-    lines.append("")
-    text = "\r\n".join(lines)
-    # No value may begin a new line.
-    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\0" in text:
-        text = "\r\n".join(" ".join(re.split(r"[\r\n\0]+", line)) for line in lines)
-    return text.encode("utf-8")

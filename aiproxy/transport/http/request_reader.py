@@ -34,6 +34,8 @@ _MAX_SILENT_BYTES: Final = 16 * 1024
 #: where they are shorter than this on average they are joined now and then.
 _PIECE_BYTES: Final = 512
 _JOINED_BYTES: Final = 64 * 1024
+#: Headers of which a second one could be read in two ways.
+_SINGLE: Final = frozenset((b"host", b"transfer-encoding", b"content-length"))
 
 
 class ReceivedRequest:
@@ -78,14 +80,14 @@ class RequestReader:
 
     __slots__ = (
         "_body",
-        "_framing",
         "_head_bytes",
-        "_host",
         "_left",
         "_max_body_bytes",
         "_moved",
+        "_pairs",
         "_parser",
         "_silent_bytes",
+        "_target",
         "begun",
         "body_bytes",
         "current",
@@ -100,14 +102,15 @@ class RequestReader:
         self.refusal: AIProxyError | None = None
         self.begun = self.in_body = self.expects = self._moved = False
         self.current = ReceivedRequest()
+        self.body_bytes = 0
         self._max_body_bytes = max_body_bytes
         self._parser = HttpRequestParser(self)
+        #: Of the head, in pieces before the last one.
+        self._head_bytes = 0
         self._silent_bytes = self._left = 0
-        self._reset()
-
-    def _reset(self) -> None:
-        self._head_bytes = self._host = self.body_bytes = 0
-        self._framing: bytes | None = None
+        self._target = b""
+        #: Headers, or trailers, as they came.
+        self._pairs: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
 
     def feed(self, data: bytes) -> bytes:
@@ -136,6 +139,7 @@ class RequestReader:
             return
         self.begun = True
         self._moved = False
+        known = len(self._pairs)
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
@@ -143,15 +147,30 @@ class RequestReader:
         except HttpParserError:  # or one of our own callbacks has refused
             if not (self.ready and self.ready[-1].last):
                 self._refuse(_bad())
-        if self._moved:
+        if not self.begun:
+            return  # It was complete.
+        if self._moved or (len(self._pairs) > known and not self.in_body):
             self._silent_bytes = 0
-        elif self.begun:
+        else:
             self._silent_bytes += len(data)
-            if self.in_body:
-                if self._silent_bytes > _MAX_SILENT_BYTES:
-                    self._refuse(_bad())
-            elif self._silent_bytes > MAX_LINE_BYTES:
-                self._refuse(_too_long())
+        if self.in_body:
+            if self._silent_bytes > _MAX_SILENT_BYTES:
+                self._refuse(_bad())
+            return
+        self._head_bytes += len(data)
+        if self._silent_bytes > MAX_LINE_BYTES or self._is_head_long():
+            self._refuse(_too_long())
+
+    def _is_head_long(self) -> bool:
+        """Whether what is known of the head is beyond its bounds; its last piece counts not yet."""
+        if self._head_bytes <= MAX_LINE_BYTES - _SLICE_BYTES:
+            return False
+        sizes = [len(name) + len(value) for name, value in self._pairs]
+        line = max(len(self._target), *sizes, 0)
+        return (
+            line > MAX_LINE_BYTES
+            or len(self._target) + sum(sizes) + 4 * len(sizes) > MAX_HEAD_BYTES
+        )
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
         """
@@ -174,6 +193,10 @@ class RequestReader:
     def _refuse(self, error: AIProxyError) -> None:
         if self.refusal is None:
             self.refusal = error
+            if not self.in_body:
+                # Who is told of it wants to know whose it is.
+                known = {name.lower(): value.strip(b" \t") for name, value in self._pairs}
+                self.current.headers = self.current.headers or known
 
     # --- what llhttp calls ------------------------------------------------------
 
@@ -182,78 +205,79 @@ class RequestReader:
         if self.ready and self.ready[-1].last:
             raise _Refused
         self.begun = True
-        self.in_body = False
-        self._reset()
+        self.body_bytes = self._head_bytes = self._silent_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         """A part of the target came."""
         self._moved = True
-        self._head_bytes += len(url)
-        self.current.target += url
-        if self._head_bytes > MAX_LINE_BYTES:
-            self._refuse(_too_long())
-            raise _Refused
+        self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header came, or a trailer, which nobody needs."""
-        self._moved = True
-        size = len(name) + len(value)
-        self._head_bytes += size + 4
-        if self._head_bytes > MAX_HEAD_BYTES or size > MAX_LINE_BYTES:
+        pairs = self._pairs
+        pairs.append((name, value))
+        if len(pairs) > MAX_HEADERS:
             self._refuse(_bad() if self.in_body else _too_long())
             raise _Refused
-        if self.in_body:
-            return
-        current = self.current
-        headers = current.headers
-        if len(headers) + len(current.repeated) >= MAX_HEADERS:
-            self._refuse(_too_long())
-            raise _Refused
-        name = name.lower()
-        if name == b"host":
-            self._host += 1
-        elif name == b"transfer-encoding":
-            if self._framing is not None or value.strip().lower() != b"chunked":
-                self._refuse(_bad())
-                raise _Refused
-            self._framing = value
-        elif name == b"content-length":
-            self._left = int(value)
-        if name in headers:
-            current.repeated += ((name, headers[name]),)
-        headers[name] = value.strip(b" \t")
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
-        self._moved = True
-        self.in_body = True
         current, parser = self.current, self._parser
+        headers = self._take_headers()
+        current.target = self._target
+        self._target = b""
+        self._moved = self.in_body = True
         version = parser.get_http_version()
         current.method = parser.get_method()
         current.last = not parser.should_keep_alive()
+        framing = headers.get(b"transfer-encoding")
         if version == "1.1":
             current.version = b"HTTP/1.1"
             # RFC 9112, 3.2: exactly one.
-            proper = self._host == 1
+            proper = b"host" in headers
         else:
             current.version = b"HTTP/1.0"
             current.last = True
             proper = (
                 version == "1.0"
-                and self._host < 2
-                and self._framing is None
+                and framing is None
                 and current.method != b"OPTIONS"  # It may be RTSP's.
             )
-        if not proper or (current.method not in METHODS and current.method != b"CONNECT"):
+        if (
+            not proper
+            or (framing is not None and framing.lower() != b"chunked")
+            or (current.method not in METHODS and current.method != b"CONNECT")
+            or (current.repeated and any(name in _SINGLE for name, _ in current.repeated))
+        ):
             self._refuse(_bad())
             raise _Refused
-        if not current.target.startswith(b"/"):
+        if current.target[:1] != b"/":
             current.target = origin_form(current.target)
-        if self._left > self._max_body_bytes:
-            self._refuse_body()
+        length = headers.get(b"content-length")
+        if length is not None:
+            self._left = int(length)
+            if self._left > self._max_body_bytes:
+                self._refuse_body()
         # A client of HTTP/1.0 would not know the answer (RFC 9110, 10.1.1).
-        if (self._left or self._framing) and version == "1.1":
-            self.expects = current.headers.get(b"expect", b"").lower() == b"100-continue"
+        if b"expect" in headers and (self._left or framing) and version == "1.1":
+            self.expects = headers[b"expect"].lower() == b"100-continue"
+
+    def _take_headers(self) -> dict[bytes, bytes]:
+        """Put the headers that came where they belong."""
+        current, pairs = self.current, self._pairs
+        if self._head_bytes and self._is_head_long():
+            self._refuse(_too_long())
+            raise _Refused
+        self._pairs = []
+        headers = {name.lower(): value.strip(b" \t") for name, value in pairs}
+        if len(headers) != len(pairs):
+            lowered = [(name.lower(), value.strip(b" \t")) for name, value in pairs]
+            names = [name for name, _ in lowered]
+            current.repeated = tuple(
+                pair for place, pair in enumerate(lowered) if pair[0] in names[place + 1 :]
+            )
+        current.headers = headers
+        return headers
 
     def on_chunk_header(self) -> None:
         """A chunk begins."""
@@ -261,29 +285,34 @@ class RequestReader:
 
     def on_body(self, data: bytes) -> None:
         """Some bytes of the body came."""
+        body, size = self._body, len(data)
+        body.append(data)
+        self.body_bytes += size
+        if size == self._left:
+            self._left = 0
+            return  # It was the last of it, if not the first too.
         self._moved = True
         self.expects = False
-        self.body_bytes += len(data)
         if self._left:
-            self._left -= len(data)
+            self._left -= size
         if self.body_bytes > self._max_body_bytes:
             self._refuse_body()
-        body = self._body
-        body.append(data)
         if len(body) * _PIECE_BYTES > self.body_bytes + _JOINED_BYTES:
             self._body = [b"".join(body)]
 
     def on_message_complete(self) -> None:
         """The request is complete."""
-        self._moved = True
         body = self._body
-        self.current.body = body[0] if len(body) == 1 else b"".join(body)
+        if body:
+            self.current.body = body[0] if len(body) == 1 else b"".join(body)
+            self._body = []
         self.ready.append(self.current)
         # Now and not with the next byte: a refusal before it has nothing of this one.
         self.current = ReceivedRequest()
         self.begun = self.in_body = self.expects = False
         self._left = 0
-        self._body = []
+        if self._pairs:  # Trailers.
+            self._pairs = []
 
     def _refuse_body(self) -> None:
         self._body.clear()
