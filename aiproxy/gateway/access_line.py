@@ -91,13 +91,19 @@ def text_line(record: CallRecord, wall: float) -> bytes:
 
 def _write_time(wall: float) -> str:
     """Write RFC 3339 in UTC with milliseconds."""
-    seconds = int(wall)
-    return f"{_write_second(seconds)}.{int((wall - seconds) * 1000):03d}Z"
+    return _write_millisecond(int(wall * 1000))
+
+
+@lru_cache(maxsize=1)
+def _write_millisecond(milliseconds: int) -> str:
+    """The last one is kept: under load several lines share it."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{_write_second(seconds)}.{rest:03d}Z"
 
 
 @lru_cache(maxsize=1)
 def _write_second(seconds: int) -> str:
-    """The last one is kept: thousands of lines share it."""
+    """As that, and thousands do."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 

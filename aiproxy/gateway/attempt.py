@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from aiproxy.dialects.dialect import StreamReader
-from aiproxy.dialects.face import StreamWriter
+from aiproxy.dialects.face import StreamWriter, WrittenAnswer
 from aiproxy.dialects.operations import CHAT, PASSED
 from aiproxy.dialects.raw_stream import RawStreamReader
 from aiproxy.dialects.shapes import ChatAnswer, ChatRequest, Usage
@@ -103,11 +103,13 @@ class Attempt:
         """Whether it has said something, of a stream."""
         return self._reader is not None and self._reader.said
 
-    async def ask_plain(self) -> ChatAnswer:
+    async def ask_plain(
+        self, write: Callable[[Candidate, ChatAnswer], WrittenAnswer]
+    ) -> tuple[Attempt, WrittenAnswer]:
         """
-        Ask for a whole answer.
+        Ask for a whole answer; return this and what it is written as.
 
-        :raises AIProxyError: there is none.
+        :raises AIProxyError: there is none, or it cannot be written.
         """
         asked = self.asked
         try:
@@ -133,7 +135,7 @@ class Attempt:
         if self.trace is not None:
             self.trace.read(answer)
         self.turn.answered(streamed=False)
-        return answer
+        return self, write(self.candidate, answer)
 
     async def _fold(self) -> ChatAnswer:
         """Ask for a stream, whose life can be watched, and fold it."""

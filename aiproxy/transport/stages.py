@@ -81,6 +81,7 @@ class Stages:
                 except Exception:
                     # A bug: it is not for the others to bear.
                     _log.failure("a step failed")
+            self.writes.flush()  # Whom they are for need not wait for the stages of others.
         self._shared = False
         self.writes.end_turn()
 

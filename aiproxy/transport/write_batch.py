@@ -48,8 +48,7 @@ class WriteBatch:
     def end_turn(self) -> None:
         """It is over: write what waits."""
         self._waits = False
-        if self._waiting:
-            self.flush()
+        self.flush()
 
     def add(self, writer: BatchedWriter) -> bool:
         """
@@ -66,6 +65,8 @@ class WriteBatch:
 
     def flush(self) -> None:
         """Write now what waits."""
+        if not self._waiting:
+            return
         waiting, self._waiting = self._waiting, []
         for writer in waiting:
             try:

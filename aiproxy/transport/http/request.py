@@ -24,6 +24,14 @@ __all__ = ["LlhttpRequest", "phrase_of", "response_head", "write_lines"]
 _log = Logger()
 _PHRASES: Final = {int(status): status.phrase.encode() for status in HTTPStatus}
 _OTHER_PHRASE: Final = b"Upstream Status"
+
+
+def _write_status(code: int, phrase: bytes) -> bytes:
+    """Write the status line, and what comes before the date."""
+    return b"HTTP/1.1 %d %b\r\ndate: " % (code, phrase)
+
+
+_STATUS_LINES: Final = {code: _write_status(code, phrase) for code, phrase in _PHRASES.items()}
 _BODILESS: Final = frozenset((204, 304))
 
 
@@ -339,9 +347,8 @@ def response_head(
     head = b"\r\n".join(written)
     if head.count(b"\n") != len(written) - 1 or head.count(b"\r") != len(written) - 1:
         head = b"\r\n".join([b" ".join(line.splitlines()) for line in written])
-    phrase = _PHRASES.get(code, _OTHER_PHRASE)
-    first = b"HTTP/1.1 %d %b\r\ndate: %b\r\n" % (code, phrase, date)
-    return b"%b%b%b\r\n\r\n" % (first, lines, head)
+    first = _STATUS_LINES.get(code) or _write_status(code, _OTHER_PHRASE)
+    return b"".join((first, date, b"\r\n", lines, head, b"\r\n\r\n"))
 
 
 def write_lines(headers: Mapping[bytes, bytes]) -> bytes:
