@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from aiproxy.dialects.dialect import StreamReader
@@ -177,6 +177,13 @@ class Attempt:
             self.record.heard(self.clock.seconds())
         except AIProxyError as error:
             self._name(error)
+            raise
+        except CancelledError:
+            # Between two stages nobody has been told.
+            if self._reader is not None:
+                self.relay.stop()
+            elif self.reply is not None:
+                self.reply.abandon()
             raise
         finally:
             self.phases.stop()

@@ -86,14 +86,14 @@ async def _answer(dispatcher: Dispatcher, face: Face, request: ClientRequest) ->
     copy = None if dispatcher.bodies is None else dispatcher.bodies.begin(call)
     try:
         answer = await dispatcher.answer(call)
-        await dispatcher.shared.stages.next()
-        headers = _write_headers(answer.served)
         if isinstance(answer, PlainAnswer):
+            await dispatcher.shared.stages.next()
+            headers = _write_headers(answer.served)
             request.write_body(answer.body, answer.content_type, headers=headers)
             if copy is not None:
                 copy.answered(answer)
             return
-        client = request.start_stream(headers, answer.content_type)
+        client = request.start_stream(_write_headers(answer.served), answer.content_type)
         if copy is not None:
             client = copy.follow(client, answer.content_type)
         await answer.deliver(client)
