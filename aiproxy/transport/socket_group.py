@@ -73,6 +73,7 @@ class SocketGroup:
         self.seconds, self.callLater = reactor.seconds, reactor.callLater
         self._reactor = reactor
         self._poll: Any = None
+        self._number = -1
         #: By descriptor number: the socket, and the events that it wants to know.
         self._sockets: dict[int, Any] = {}
         self._events: dict[int, int] = {}
@@ -167,6 +168,7 @@ class SocketGroup:
             return
         if not self._sockets:
             self._poll = select.epoll()
+            self._number = self._poll.fileno()
             self._reactor.addReader(self)
         number = descriptor.fileno()
         self._poll.register(number, event)
@@ -195,8 +197,7 @@ class SocketGroup:
 
     def fileno(self) -> int:
         """Return the number of what is ready to be read when anything has happened."""
-        number: int = self._poll.fileno()
-        return number
+        return self._number
 
     def logPrefix(self) -> str:
         """Return what Twisted's older log lines begin with."""
