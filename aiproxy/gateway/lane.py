@@ -30,6 +30,8 @@ __all__ = ["Lane"]
 _MOST_TRIES: Final = 6
 #: When so many tries, or more, were in vain, as many packets go by before the next; at most these.
 _MOST_PAUSE: Final = 32
+#: So few events behind those that have passed are read at once.
+_FEW_EVENTS: Final = 3
 #: A longer event is no template, and none is kept from the reader until it is whole.
 _MOST_BYTES: Final = 16 * 1024
 
@@ -78,12 +80,15 @@ class Lane:
         bare = self._template is None
         tries = 0
         while True:
+            before = len(data)
             data = self._pass(data, written)
             if not (data or self._vain):  # All has passed: mostly a packet is one event.
                 return written[0] if len(written) == 1 else b"".join(written)
             end = data.find(b"\n\n") + 2
             if end < 2 or self._over or tries == _MOST_TRIES:
                 break
+            if len(data) < before and data.count(b"\n\n") <= _FEW_EVENTS:
+                break  # The stream's end, mostly: a template would come too late.
             tries += 1
             written.append(self._learn(data[:end], take))
             data = data[end:]

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final, Protocol, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 from aiproxy.dialects.shapes import ChatChunk
 from aiproxy.wire.json import JSONError, dumps, loads
@@ -56,6 +57,7 @@ class Template:
     :param usage: what usage looks like, where each event tells it.
     :param index: of the choice that speaks.
     :param names: of the fields of its delta that hold the text.
+    :ivar behind_head: gives what follows the head in an event.
     """
 
     head: bytes
@@ -67,6 +69,11 @@ class Template:
     usage: re.Pattern[bytes] | None
     index: int
     names: tuple[str, ...]
+    behind_head: Callable[[bytes], bytes] = field(init=False, eq=False, repr=False)
+
+    @behind_head.default
+    def _make_behind_head(self) -> Callable[[bytes], bytes]:
+        return itemgetter(slice(len(self.head), None))
 
     def read(self, data: bytes) -> Passed | None:
         """Pass the events at the beginning of *data* that have this frame, if there are any."""
@@ -121,12 +128,13 @@ class Template:
 
     def _cut(self, data: bytes) -> tuple[list[bytes], int]:
         """Give what stands between heads and feet, up to an event that has others."""
-        head, begin = self.head, len(self.head)
-        *events, _ = data.split(self.foot)
-        texts = [event[begin:] for event in events if event.startswith(head)]
+        head, foot, begin = self.head, self.foot, len(self.head)
+        *events, _ = data.split(foot)
+        texts = list(map(self.behind_head, events))
         whole = b"".join(texts)
         # A line's end is none of a text's: another event begins there.
-        if len(texts) < len(events) or b"" in texts or b"\n" in whole:
+        alike = data.startswith(head + (foot + head).join(texts) + foot)
+        if not alike or b"" in texts or b"\n" in whole:
             texts = []
             for event in events:
                 text = event[begin:]
@@ -134,7 +142,7 @@ class Template:
                     break
                 texts.append(text)
             whole = b"".join(texts)
-        return texts, len(whole) + len(texts) * (begin + len(self.foot))
+        return texts, len(whole) + len(texts) * (begin + len(foot))
 
     def _split(self, cut: list[bytes]) -> tuple[list[bytes], list[bytes], int]:
         """

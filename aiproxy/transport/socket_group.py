@@ -208,7 +208,9 @@ class SocketGroup:
         happened = self._poll.poll(0, _MOST_EVENTS)
         sockets, fresh = self._sockets, self._fresh
         fresh.clear()
-        self.stages.begin(len(happened))
+        together = len(happened) > 1
+        if together:
+            self.stages.begin(len(happened))
         for number, event in happened:
             descriptor = sockets.get(number)
             if descriptor is None or number in fresh:
@@ -224,7 +226,8 @@ class SocketGroup:
                 # As in any reactor: a bug ends the connection, not the server.
                 _log.failure("a connection failed")
                 self._disconnect(descriptor, error, reading=False)
-        self.stages.end()
+        if together:
+            self.stages.end()
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor ends, and all connections with it."""
