@@ -4,17 +4,20 @@ What one plain call runs through: every function of it, in order, without socket
 ``python -m bench.path``: CPU microseconds of a call that goes through the whole
 of aiproxy, fully featured, between a client and an upstream in memory, and how
 many functions it calls.  The counts are the same on every machine; ``--trace``
-lists them.
+lists them.  ``--together 16`` lets as many come in one turn of the reactor, as
+under load: see :mod:`aiproxy.transport.stages`.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,19 +26,20 @@ from attrs import frozen
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocolFactory
-from twisted.internet.protocol import Protocol
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from aiproxy.config.load import load
 from aiproxy.server import Server
+from aiproxy.transport.socket_group import SocketGroup
 from bench.answers import make_scripts
 from bench.questions import NUMBER, write_question
 from bench.targets import TOKEN, Place, write_aiproxy
 
-__all__ = ["Calls", "OneCall", "count_calls", "measure"]
+__all__ = ["Calls", "CallsInMemory", "count_calls", "measure"]
 
 _WARM_CALLS = 500
+_NUMBERS = re.compile(rb"\b[0-9]{10}\b")
 
 
 class _Transport(StringTransport):
@@ -53,35 +57,32 @@ class _Transport(StringTransport):
         """There is nobody to tell."""
 
 
-class _Reactor:
+class _Reactor(SocketGroup):
     """The reactor that it is given, but for its connections, which are in memory."""
 
     def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        # What is used all the time is found as it would be there.
-        self.seconds, self.callLater = reactor.seconds, reactor.callLater
-        self.upstream: Protocol | None = None
+        super().__init__(reactor)
+        self.upstreams: list[tuple[Any, _Transport]] = []
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
-
-    def connectTCP(
+    def connectTCP(  # type: ignore[override]
         self, host: str, port: int, factory: IProtocolFactory, *_: object, **__: object
     ) -> None:
         """Connect at once."""
         protocol: Any = factory.buildProtocol(IPv4Address("TCP", host, port))
-        self.upstream = protocol
-        protocol.makeConnection(_Transport())
+        transport = _Transport()
+        self.upstreams.append((protocol, transport))
+        protocol.makeConnection(transport)
 
 
-class OneCall:
+class CallsInMemory:
     """
-    A server with one client, and one upstream that answers everything.
+    A server with clients, and an upstream that answers everything.
 
     :param folder: for the configuration and the access log.
+    :param together: so many clients, which ask in the same turn of the reactor.
     """
 
-    def __init__(self, folder: Path, reactor: Any) -> None:
+    def __init__(self, folder: Path, reactor: Any, together: int = 1) -> None:
         memory = _Reactor(reactor)
         write_aiproxy(Place(folder, 0, 9))
         environment = {"AUTH_TOKEN": TOKEN, "ADMIN_TOKEN": "sk-admin"}
@@ -89,9 +90,11 @@ class OneCall:
         server = Server(loaded, memory, [], lambda place: NotImplemented)
         server.reopen()
         site: Any = server.service.site
-        self._client: Any = site.buildProtocol(None)
-        self._transport = _Transport()
-        self._client.makeConnection(self._transport)
+        self._clients: list[tuple[Any, _Transport]] = []
+        for _ in range(together):
+            client, transport = site.buildProtocol(None), _Transport()
+            client.makeConnection(transport)
+            self._clients.append((client, transport))
         self._memory = memory
         self._answer = make_scripts()["plain"].packets[0]
         self._question = write_question(
@@ -102,18 +105,36 @@ class OneCall:
 
     def close(self) -> None:
         """Write the access log's last lines, and leave no timer."""
-        self._client.connectionLost(Failure(ConnectionDone()))
+        for client, _ in self._clients:
+            client.connectionLost(Failure(ConnectionDone()))
         self._server.close()
 
     def run(self) -> None:
-        """Send one request, and let it be answered; none is like another."""
-        self._number += 1
-        number = b"%010d" % self._number
-        self._client.dataReceived(self._question.replace(NUMBER, number))
-        upstream: Any = self._memory.upstream
-        upstream.dataReceived(self._answer.replace(NUMBER, number))
+        """Send a request of each client, and let them be answered; none is like another."""
+        asked = {}
+        with self._turn():
+            for client, transport in self._clients:
+                self._number += 1
+                number = b"%010d" % self._number
+                asked[number] = transport
+                client.dataReceived(self._question.replace(NUMBER, number))
+        with self._turn():
+            for upstream, transport in self._memory.upstreams:
+                [number] = _NUMBERS.findall(transport.said)
+                upstream.dataReceived(self._answer.replace(NUMBER, number))
         self._memory.runUntilCurrent()
-        assert number in self._transport.said, self._transport.said
+        for number, transport in asked.items():
+            assert number in transport.said, transport.said
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let what happens do so in one turn of the reactor."""
+        stages, together = self._memory.stages, len(self._clients)
+        if together > 1:
+            stages.begin(together)
+        yield
+        if together > 1:
+            stages.end()
 
 
 @frozen
@@ -154,7 +175,7 @@ def count_calls(run: Callable[[], None]) -> Calls:
 
 
 def measure(run: Callable[[], None], calls: int) -> float:
-    """Return the CPU microseconds of one, out of so many."""
+    """Return the CPU microseconds of one run, out of so many."""
     began = time.process_time()
     for _ in range(calls):
         run()
@@ -166,21 +187,24 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser("python -m bench.path", description=__doc__)
     parser.add_argument("--calls", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=5, help="the best counts")
+    parser.add_argument("--together", type=int, default=1, help="so many in one turn")
     parser.add_argument("--trace", action="store_true", help="list the functions")
     options = parser.parse_args(arguments)
     from twisted.internet import reactor
 
     with tempfile.TemporaryDirectory() as folder:
-        call = OneCall(Path(folder), reactor)
-        measure(call.run, _WARM_CALLS)
+        call = CallsInMemory(Path(folder), reactor, options.together)
+        measure(call.run, _WARM_CALLS // options.together)
         seen = count_calls(call.run)
         if options.trace:
             for depth, file, name in seen.python:
                 print(f"{'  ' * depth}{'/'.join(Path(file).parts[-2:])} {name}")
         gc.collect()
         gc.freeze()
-        best = min(measure(call.run, options.calls) for _ in range(options.rounds))
-    print(f"{best:.1f} µs, {len(seen.python)} functions of Python and {seen.built_in} in C")
+        runs = options.calls // options.together
+        best = min(measure(call.run, runs) for _ in range(options.rounds)) / options.together
+    python, built_in = (count // options.together for count in (len(seen.python), seen.built_in))
+    print(f"{best:.1f} µs, {python} functions of Python and {built_in} in C")
 
 
 if __name__ == "__main__":

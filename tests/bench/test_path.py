@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.path import OneCall, count_calls, measure
+from bench.path import CallsInMemory, count_calls, measure
 from bench.targets import ROOT
 
 #: Functions of ours that a call may run through, everything on; each costs some 0.3 µs.
@@ -24,7 +24,7 @@ class PathTests(SynchronousTestCase):
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
         self.clock = TurningClock()
-        self.call = OneCall(self.folder, self.clock)
+        self.call = CallsInMemory(self.folder, self.clock)
         self.addCleanup(self.call.close)
 
     def test_length(self) -> None:
@@ -46,6 +46,22 @@ class PathTests(SynchronousTestCase):
         lines = (self.folder / "access-llhttp.log").read_text().splitlines()
         self.assertEqual(len(lines), 3)
         self.assertIn("tokens=19+400 key=AUTH_TOKEN", lines[0])
+
+
+class TogetherTests(SynchronousTestCase):
+    """Several calls in one turn."""
+
+    def test_each(self) -> None:
+        """Each is answered as it was asked, and logged."""
+        folder, clock = Path(self.mktemp()), TurningClock()
+        folder.mkdir()
+        calls = CallsInMemory(folder, clock, together=4)
+        for _ in range(3):
+            calls.run()
+        calls.close()
+        lines = (folder / "access-llhttp.log").read_text().splitlines()
+        self.assertEqual(len(lines), 12)
+        self.assertEqual(len({line.split("id=")[1] for line in lines}), 12)
 
 
 class TurningClock(Clock):
