@@ -131,7 +131,7 @@ class CallsInMemory:
         """Let what happens do so in one turn of the reactor."""
         stages, together = self._memory.stages, len(self._clients)
         if together > 1:
-            stages.begin(together)
+            stages.begin()
         yield
         if together > 1:
             stages.end()

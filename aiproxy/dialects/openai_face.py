@@ -23,8 +23,6 @@ __all__ = ["OpenAIFace", "OpenAIStreamWriter"]
 _SWITCH: Final = (bool, NoneType)
 _OBJECT: Final = (dict, NoneType)
 _LIST: Final = (list, NoneType)
-#: Fields that are checked where they are there.
-_CHECKED: Final = frozenset(("stream", "stream_options", "tools", "n"))
 
 
 class OpenAIFace:
@@ -137,13 +135,11 @@ def _check(request: ChatRequest) -> None:
         raise InvalidRequest(
             "at least one message is required", param="messages", code="missing_messages"
         )
-    for message in messages:
+    for place, message in enumerate(messages):
         if not isinstance(message, dict):
-            raise _wrong(f"messages[{messages.index(message)}]", "an object")
+            raise _wrong(f"messages[{place}]", "an object")
         if not isinstance(message.get("role"), str):
-            raise _wrong(f"messages[{messages.index(message)}].role", "a string")
-    if _CHECKED.isdisjoint(request):
-        return
+            raise _wrong(f"messages[{place}].role", "a string")
     if not isinstance(request.get("stream", False), _SWITCH):
         raise _wrong("stream", "true or false")
     if not isinstance(request.get("stream_options"), _OBJECT):

@@ -264,7 +264,8 @@ def repair_usage(usage: Usage) -> Usage:
     if type(prompt) is not int or type(completion) is not int:
         return usage
     repaired: Usage | None = None
-    total, heard = usage.get("total_tokens"), usage.get("prompt_tokens_details")
+    total = usage.get("total_tokens")
+    heard: Any = usage.get("prompt_tokens_details")
     uncounted = (total if type(total) is int else 0) - prompt - completion
     if uncounted > 0:
         repaired = dict(usage)
@@ -272,17 +273,13 @@ def repair_usage(usage: Usage) -> Usage:
             repaired["prompt_tokens"] = prompt = prompt + uncounted
         else:
             repaired["completion_tokens"] = completion = completion + uncounted
-    if heard and _is_above(heard, "cached_tokens", prompt):
+    cached = heard.get("cached_tokens") if isinstance(heard, dict) else None
+    if type(cached) is int and cached > prompt:
         repaired = dict(usage) if repaired is None else repaired
         repaired["prompt_tokens_details"] = {**heard, "cached_tokens": prompt}
-    thought = usage.get("completion_tokens_details")
-    if thought and _is_above(thought, "reasoning_tokens", completion):
+    thought: Any = usage.get("completion_tokens_details")
+    reasoning = thought.get("reasoning_tokens") if isinstance(thought, dict) else None
+    if type(reasoning) is int and reasoning > completion:
         repaired = dict(usage) if repaired is None else repaired
         repaired["completion_tokens_details"] = {**thought, "reasoning_tokens": completion}
     return usage if repaired is None else repaired
-
-
-def _is_above(details: Any, name: str, whole: int) -> bool:
-    """Whether a part is more than the whole that it is a part of."""
-    told = details.get(name) if isinstance(details, dict) else None
-    return type(told) is int and told > whole

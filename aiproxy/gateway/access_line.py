@@ -63,19 +63,17 @@ def text_line(record: CallRecord, wall: float) -> bytes:
     :param wall: seconds since the epoch, now.
     """
     parts = [f"{_write_time(wall)} {record.status or '-'} {record.route or '-'}"]
-    model, served_by = record.model, record.served_by
-    if model is not None:
-        parts.append(model)
-    if served_by is not None and served_by != model:
-        parts.append(f"by {served_by}")
+    if record.model is not None:
+        parts.append(record.model)
+    if record.served_by not in (None, record.model):
+        parts.append(f"by {record.served_by}")
     if record.attempts > 1:
         parts.append(f"attempts={record.attempts}")
     if record.error is not None:
         parts.append(f"error={_read_code(record)}")
     if record.ended is not None:
         duration = record.ended - record.started
-        own = duration - record.waited if duration > record.waited else 0.0
-        parts.append(f"{duration:.3f}s own={1000 * own:.1f}ms")
+        parts.append(f"{duration:.3f}s own={1000 * max(0.0, duration - record.waited):.1f}ms")
     if record.first_token is not None:
         parts.append(f"first={record.first_token - record.started:.3f}s")
     tokens = record.tokens
@@ -85,25 +83,18 @@ def text_line(record: CallRecord, wall: float) -> bytes:
     if cost is not None:
         parts.append(f"cost=${cost / 1e6:.6f}")
     parts.append(f"key={record.key or '-'} client={record.client or '-'} id={record.id}\n")
-    line = " ".join(parts)
-    return line.encode() if line.isascii() else line.encode("utf-8", "replace")
+    return " ".join(parts).encode("utf-8", "replace")
 
 
 def _write_time(wall: float) -> str:
     """Write RFC 3339 in UTC with milliseconds."""
-    return _write_millisecond(int(wall * 1000))
-
-
-@lru_cache(maxsize=1)
-def _write_millisecond(milliseconds: int) -> str:
-    """The last one is kept: under load several lines share it."""
-    seconds, rest = divmod(milliseconds, 1000)
-    return f"{_write_second(seconds)}.{rest:03d}Z"
+    seconds = int(wall)
+    return f"{_write_second(seconds)}.{int((wall - seconds) * 1000):03d}Z"
 
 
 @lru_cache(maxsize=1)
 def _write_second(seconds: int) -> str:
-    """As that, and thousands do."""
+    """The last one is kept: thousands of lines share it."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 

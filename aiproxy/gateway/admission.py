@@ -200,17 +200,8 @@ class Gate:
         standing = self._standings.find(limit_key(candidate))
         if standing.when(now):
             return Held("breaker", standing.when(now))
-        model = candidate.model
-        reach = model.min_interval if patience is None else max(MAX_WAIT, patience)
-        admission = self._book.find(
-            candidate.limit_key,
-            model.limits,
-            now,
-            wall,
-            min_interval=model.min_interval,
-            max_wait=reach,
-        )
-        return admission.find_hold(now, wall, tokens)
+        reach = candidate.model.min_interval if patience is None else max(MAX_WAIT, patience)
+        return self._admission(candidate, now, wall, reach).find_hold(now, wall, tokens)
 
     def wake(self) -> None:
         """Something has become free: look who may go, soon."""
@@ -246,18 +237,15 @@ class Gate:
     def _admit(
         self, candidate: Candidate, now: float, wall: float, tokens: int, patience: float
     ) -> tuple[Admission, Lease] | Held:
-        model, key = candidate.model, candidate.limit_key
-        standing = self._standings.find(key)
+        standing = self._standings.find(candidate.limit_key)
         is_open = standing.open
         if is_open and (out := standing.when(now)):
             return Held("breaker", out)
         # Turns that are further away are given here, to callers in turn.
-        reach = model.min_interval
+        reach = candidate.model.min_interval
         if reach:
             reach = min(reach, max(MAX_WAIT, patience))
-        admission = self._book.find(
-            key, model.limits, now, wall, min_interval=model.min_interval, max_wait=reach
-        )
+        admission = self._admission(candidate, now, wall, reach)
         found = admission.admit(now, wall, tokens)
         if isinstance(found, Held):
             return found
@@ -272,6 +260,17 @@ class Gate:
             held = self.find_hold(candidate, waiter.tokens)
             errors.append(_busy_error(candidate, held or _OTHERS_WAIT))
         return min(errors, key=_soon)
+
+    def _admission(self, candidate: Candidate, now: float, wall: float, reach: float) -> Admission:
+        model = candidate.model
+        return self._book.find(
+            candidate.limit_key,
+            model.limits,
+            now,
+            wall,
+            min_interval=model.min_interval,
+            max_wait=reach,
+        )
 
     # --- waiting --------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TypeAlias
 
 from attrs import define, frozen
@@ -42,9 +42,9 @@ class AskPlain:
         """Anybody may be asked."""
         return left
 
-    def ask(self, attempt: Attempt, left: list[Found]) -> Awaitable[tuple[Attempt, WrittenAnswer]]:
+    async def ask(self, attempt: Attempt, left: list[Found]) -> tuple[Attempt, WrittenAnswer]:
         """Ask one."""
-        return attempt.ask_plain(self.write)
+        return attempt, self.write(attempt.candidate, await attempt.ask_plain())
 
     def judge(self, attempt: Attempt, error: AIProxyError) -> Verdict | None:
         """As usual."""

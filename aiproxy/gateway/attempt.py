@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from aiproxy.dialects.dialect import StreamReader
-from aiproxy.dialects.face import StreamWriter, WrittenAnswer
+from aiproxy.dialects.face import StreamWriter
 from aiproxy.dialects.operations import CHAT, PASSED
 from aiproxy.dialects.raw_stream import RawStreamReader
 from aiproxy.dialects.shapes import ChatAnswer, ChatRequest, Usage
@@ -103,13 +103,11 @@ class Attempt:
         """Whether it has said something, of a stream."""
         return self._reader is not None and self._reader.said
 
-    async def ask_plain(
-        self, write: Callable[[Candidate, ChatAnswer], WrittenAnswer]
-    ) -> tuple[Attempt, WrittenAnswer]:
+    async def ask_plain(self) -> ChatAnswer:
         """
-        Ask for a whole answer; return this and what it is written as.
+        Ask for a whole answer.
 
-        :raises AIProxyError: there is none, or it cannot be written.
+        :raises AIProxyError: there is none.
         """
         asked = self.asked
         try:
@@ -135,7 +133,7 @@ class Attempt:
         if self.trace is not None:
             self.trace.read(answer)
         self.turn.answered(streamed=False)
-        return self, write(self.candidate, answer)
+        return answer
 
     async def _fold(self) -> ChatAnswer:
         """Ask for a stream, whose life can be watched, and fold it."""

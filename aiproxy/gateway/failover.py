@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias, TypeVar
 
 from attrs import frozen
@@ -64,7 +64,7 @@ class Asking(Protocol[T]):
     def keep(self, left: list[Found]) -> list[Found]:
         """Return of those that are left whom it makes sense to ask, again or at all."""
 
-    def ask(self, attempt: Attempt, left: list[Found]) -> Awaitable[T]:
+    async def ask(self, attempt: Attempt, left: list[Found]) -> T:
         """
         Ask.
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, Protocol, TypeAlias
 
-from attrs import field, frozen
+from attrs import frozen
 
 from aiproxy.dialects.shapes import ChatChunk
 from aiproxy.wire.json import JSONError, dumps, loads
@@ -57,7 +57,6 @@ class Template:
     :param usage: what usage looks like, where each event tells it.
     :param index: of the choice that speaks.
     :param names: of the fields of its delta that hold the text.
-    :ivar behind_head: gives what follows the head in an event.
     """
 
     head: bytes
@@ -69,11 +68,6 @@ class Template:
     usage: re.Pattern[bytes] | None
     index: int
     names: tuple[str, ...]
-    behind_head: Callable[[bytes], bytes] = field(init=False, eq=False, repr=False)
-
-    @behind_head.default
-    def _make_behind_head(self) -> Callable[[bytes], bytes]:
-        return itemgetter(slice(len(self.head), None))
 
     def read(self, data: bytes) -> Passed | None:
         """Pass the events at the beginning of *data* that have this frame, if there are any."""
@@ -129,8 +123,10 @@ class Template:
     def _cut(self, data: bytes) -> tuple[list[bytes], int]:
         """Give what stands between heads and feet, up to an event that has others."""
         head, foot, begin = self.head, self.foot, len(self.head)
+        if not data.startswith(head):
+            return [], 0
         *events, _ = data.split(foot)
-        texts = list(map(self.behind_head, events))
+        texts = list(map(itemgetter(slice(begin, None)), events))
         whole = b"".join(texts)
         # A line's end is none of a text's: another event begins there.
         alike = data.startswith(head + (foot + head).join(texts) + foot)

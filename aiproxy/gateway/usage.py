@@ -204,17 +204,15 @@ def read_tokens(usage: Usage | None) -> Tokens:
     if type(total) is int and total - prompt > completion:
         # Some sums leave the reasoning out, and only the total has it (xAI, recorded).
         completion = total - prompt
-    cached = reasoning = 0
-    if details := usage.get("prompt_tokens_details"):
-        cached = _read_part(details, "cached_tokens", prompt)
-    if details := usage.get("completion_tokens_details"):
-        reasoning = _read_part(details, "reasoning_tokens", completion)
-    return Tokens(prompt, completion, cached, reasoning)
-
-
-def _read_part(details: object, name: str, whole: int) -> int:
-    count = details.get(name) if isinstance(details, dict) else None
-    return min(count, whole) if type(count) is int and count > 0 else 0
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    if type(cached) is not int or cached < 0:
+        cached = 0
+    details = usage.get("completion_tokens_details")
+    reasoning = details.get("reasoning_tokens") if isinstance(details, dict) else 0
+    if type(reasoning) is not int or reasoning < 0:
+        reasoning = 0
+    return Tokens(prompt, completion, min(cached, prompt), min(reasoning, completion))
 
 
 def read_cost(usage: Usage | None) -> float | None:

@@ -73,7 +73,6 @@ class SocketGroup:
         self.seconds, self.callLater = reactor.seconds, reactor.callLater
         self._reactor = reactor
         self._poll: Any = None
-        self._number = -1
         #: By descriptor number: the socket, and the events that it wants to know.
         self._sockets: dict[int, Any] = {}
         self._events: dict[int, int] = {}
@@ -168,7 +167,6 @@ class SocketGroup:
             return
         if not self._sockets:
             self._poll = select.epoll()
-            self._number = self._poll.fileno()
             self._reactor.addReader(self)
         number = descriptor.fileno()
         self._poll.register(number, event)
@@ -197,7 +195,8 @@ class SocketGroup:
 
     def fileno(self) -> int:
         """Return the number of what is ready to be read when anything has happened."""
-        return self._number
+        number: int = self._poll.fileno()
+        return number
 
     def logPrefix(self) -> str:
         """Return what Twisted's older log lines begin with."""
@@ -210,7 +209,7 @@ class SocketGroup:
         fresh.clear()
         together = len(happened) > 1
         if together:
-            self.stages.begin(len(happened))
+            self.stages.begin()
         for number, event in happened:
             descriptor = sockets.get(number)
             if descriptor is None or number in fresh:

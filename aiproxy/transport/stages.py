@@ -9,7 +9,7 @@ but the first finds there what it needs.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import copy_context
 from types import coroutine
 from typing import Any, Final, TypeVar
@@ -33,7 +33,7 @@ class Stages:
 
     Whoever knows when turns begin and end says so; until then nothing waits.
 
-    :ivar writes: those that wait for the turn's end.
+    :ivar writes: those that wait for the end of their stage.
     """
 
     __slots__ = ("_shared", "_steps", "writes")
@@ -43,14 +43,10 @@ class Stages:
         self._shared = False
         self._steps: list[Callable[[], object]] = []
 
-    def begin(self, events: int) -> None:
-        """
-        A turn begins.
-
-        :param events: how many there are: what is alone has nobody to wait for.
-        """
-        self._shared = events > 1
-        self.writes.begin_turn(events)
+    def begin(self) -> None:
+        """A turn begins, of more than one event: what is alone has nobody to wait for."""
+        self._shared = True
+        self.writes.begin()
 
     def later(self, step: Callable[[], object]) -> bool:
         """
@@ -61,6 +57,18 @@ class Stages:
         if self._shared:
             self._steps.append(step)
         return self._shared
+
+    def soon(self, step: Callable[[], object]) -> bool:
+        """
+        Do something in the next stage, or now if there is none.
+
+        :return: whether it waits.
+        """
+        if self._shared:
+            self._steps.append(step)
+            return True
+        step()
+        return False
 
     def next(self) -> Awaitable[None]:
         """
@@ -83,24 +91,18 @@ class Stages:
                     _log.failure("a step failed")
             self.writes.flush()  # Whom they are for need not wait for the stages of others.
         self._shared = False
-        self.writes.end_turn()
-
-
-class _AtOnce:
-    """Awaiting it takes no time; that of a coroutine for it would be felt."""
-
-    def __await__(self) -> Iterator[None]:
-        return _NOTHING
-
-
-_NOTHING: Final[Iterator[None]] = iter(())
-_AT_ONCE: Final[Any] = _AtOnce()
+        self.writes.end()
 
 
 @coroutine
 def _wait() -> Generator[None, None, None]:
     """Tell who runs the coroutine; ``Deferred.fromCoroutine`` goes on at once."""
     yield
+
+
+#: It is used up, so that it can be awaited time and again, and takes no time.
+_AT_ONCE: Final = _wait()
+list(_AT_ONCE)
 
 
 def run_staged(stages: Stages, coroutine: Coroutine[Any, Any, T]) -> Deferred[T]:

@@ -1,9 +1,9 @@
 """
-Small writes to TCP: at once while little goes on, else together at the end of the reactor's turn.
+Small writes to TCP: at once, or in a busy turn of the reactor together at the end of a stage.
 
 A process that waits for its socket has to be woken for each write to it, which
 costs the writer an interrupt of another core, some 10 µs in a virtual machine.
-If the writes of a turn follow right after one another, the first of them wakes
+If those of a stage follow right after one another, the first of them wakes
 it, and the others find it awake.
 """
 
@@ -20,13 +20,11 @@ _log = Logger()
 
 #: What is longer is written at once: there the wake-up is a small part.
 _SMALL_BYTES: Final = 16 * 1024
-#: So many wait for each other at most, for the first of them must not wait long.
-_MOST_WRITES: Final = 64
 
 
 class WriteBatch:
     """
-    The writes of the reactor's present turn that wait for its end.
+    The writes that wait for each other; see :mod:`aiproxy.transport.stages`.
 
     Whoever knows when turns begin and end says so; until then nothing waits.
     """
@@ -37,31 +35,24 @@ class WriteBatch:
         self._waits = False
         self._waiting: list[BatchedWriter] = []
 
-    def begin_turn(self, events: int) -> None:
-        """
-        A turn begins.
+    def begin(self) -> None:
+        """A turn begins."""
+        self._waits = True
 
-        :param events: how many there are: with one alone nothing would be saved.
-        """
-        self._waits = events > 1
-
-    def end_turn(self) -> None:
+    def end(self) -> None:
         """It is over: write what waits."""
         self._waits = False
         self.flush()
 
     def add(self, writer: BatchedWriter) -> bool:
         """
-        Let a writer wait for the end of the turn.
+        Let a writer wait for the end of the stage.
 
         :return: ``False``: it is not worth it now, write at once.
         """
-        if not self._waits:
-            return False
-        if len(self._waiting) >= _MOST_WRITES:
-            self.flush()
-        self._waiting.append(writer)
-        return True
+        if self._waits:
+            self._waiting.append(writer)
+        return self._waits
 
     def flush(self) -> None:
         """Write now what waits."""

@@ -16,7 +16,6 @@ from attrs import field, frozen
 from klein import Klein
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -74,31 +73,24 @@ class DeclaredRoute:
         request = ClientRequest(raw, self.edge, found, self.envelope, self.path, self.cross_origin)
         failure: BaseException | None = None
         try:
-            try:
-                if self.guard is not None:
-                    request.principal = self.guard.admit(request)
-                await self.route(request)
-            except ClientStalled as stalled:
-                failure = stalled
-                request.abort()
-            except AIProxyError as error:
-                failure = error
-                _write_error(request, error)
-            except Exception as error:
-                failure = error
-                # Who has asked is gone, so we are cancelled; nobody else should do so.
-                if not (request.gone and isinstance(error, CancelledError)):
-                    _log.failure("{path} failed (request {id})", path=request.path, id=request.id)
-                    _write_error(
-                        request, InternalError("an internal error; it is in the server's log")
-                    )
-            request.finish()
-            if self.over is not None and not request.called:
-                self.over(request, failure)
-        except Exception:
-            if not isinstance(raw, LlhttpRequest):
-                raise  # Klein tells Twisted's request.
-            raw.processingFailed(Failure())
+            if self.guard is not None:
+                request.principal = self.guard.admit(request)
+            await self.route(request)
+        except ClientStalled as stalled:
+            failure = stalled
+            request.abort()
+        except AIProxyError as error:
+            failure = error
+            _write_error(request, error)
+        except Exception as error:
+            failure = error
+            # Who has asked is gone, so we are cancelled; nobody else should do so.
+            if not (request.gone and isinstance(error, CancelledError)):
+                _log.failure("{path} failed (request {id})", path=request.path, id=request.id)
+                _write_error(request, InternalError("an internal error; it is in the server's log"))
+        request.finish()
+        if self.over is not None and not request.called:
+            self.over(request, failure)
         failure = None  # Its traceback holds this frame.
 
     def start(self, raw: LlhttpRequest) -> None:

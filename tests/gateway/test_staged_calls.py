@@ -29,7 +29,7 @@ class StagedCallsTests(DispatchTestCase):
             reply.send(*chat_stream("Ho"))
         self.use(ScriptedProvider(reply))
         self.stages = self.dispatcher.shared.stages
-        self.stages.begin(2)
+        self.stages.begin()
         body = dumps(
             {"model": "g", "messages": [{"role": "user", "content": "Hi"}], **_asks(stream)}
         )

@@ -30,45 +30,38 @@ class TurnTests(SynchronousTestCase):
         def step() -> None:
             self.done.append(name)
             for one in then:
-                self.later(self.do(one))
+                self.stages.soon(self.do(one))
 
         return step
 
-    def later(self, step: Callable[[], object]) -> None:
-        """Do something in the next stage, or now."""
-        if not self.stages.later(step):
-            step()
-
     def test_alone(self) -> None:
-        """Outside of turns, and in one with a single event, nothing waits."""
-        self.later(self.do("a", "b"))
-        self.stages.begin(1)
-        self.later(self.do("c"))
-        self.assertEqual(self.done, ["a", "b", "c"])
+        """Outside of turns nothing waits."""
+        self.stages.soon(self.do("a", "b"))
+        self.assertEqual(self.done, ["a", "b"])
         self.stages.end()
-        self.assertEqual(self.done, ["a", "b", "c"])
+        self.assertEqual(self.done, ["a", "b"])
 
     def test_stages(self) -> None:
         """All of one stage are done before any of the next."""
-        self.stages.begin(2)
+        self.stages.begin()
         for name in ("a", "b"):
-            self.later(self.do(f"{name}1", f"{name}2", f"{name}3"))
+            self.stages.soon(self.do(f"{name}1", f"{name}2", f"{name}3"))
         self.assertEqual(self.done, [])
         self.stages.end()
         self.assertEqual(self.done, ["a1", "b1", "a2", "a3", "b2", "b3"])
 
     def test_over(self) -> None:
         """After a turn nothing waits any more."""
-        self.stages.begin(2)
+        self.stages.begin()
         self.stages.end()
-        self.later(self.do("a"))
+        self.stages.soon(self.do("a"))
         self.assertEqual(self.done, ["a"])
 
     def test_bug(self) -> None:
         """Who fails does not keep the others from their step."""
-        self.stages.begin(3)
+        self.stages.begin()
         for step in (self.do("a"), lambda: 1 // 0, self.do("b")):
-            self.later(step)
+            self.stages.soon(step)
         self.stages.end()
         self.assertEqual(self.done, ["a", "b"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -106,7 +99,7 @@ class StagedCallTests(StagedTestCase):
 
     def test_together(self) -> None:
         """The calls of a turn go on together."""
-        self.stages.begin(2)
+        self.stages.begin()
         calls = [self.start(self.go(name, 3)) for name in ("a", "b")]
         self.assertEqual((self.told, [call.over for call in calls]), (["a0", "b0"], [False] * 2))
         self.stages.end()
@@ -120,7 +113,7 @@ class StagedCallTests(StagedTestCase):
 
     def test_twisted(self) -> None:
         """Nor does who was started by Twisted."""
-        self.stages.begin(2)
+        self.stages.begin()
         started = Deferred.fromCoroutine(self.go("a", 3))
         self.assertEqual(self.successResultOf(started), "a")
         self.stages.end()
@@ -162,7 +155,7 @@ class StagedCallTests(StagedTestCase):
             await self.stages.next()
             return before + NAME.get()
 
-        self.stages.begin(2)
+        self.stages.begin()
         for mine in ("a", "b"):
             self.start(name(mine))
         self.stages.end()
@@ -190,7 +183,7 @@ class StagedCallTests(StagedTestCase):
                         continue
             return number
 
-        self.stages.begin(len(plans))
+        self.stages.begin()
         for number, plan in enumerate(plans):
             self.start(follow(number, plan))
         self.stages.end()
@@ -220,7 +213,7 @@ class CancelTests(StagedTestCase):
 
     def test_stage(self) -> None:
         """It ends at once; the stage that comes is not its any more."""
-        self.stages.begin(2)
+        self.stages.begin()
         call = self.start(self.go("a", 2))
         self.start(self.go("b", 2))
         call.cancel()
@@ -244,7 +237,8 @@ class CancelTests(StagedTestCase):
         ):
             calls: list[StagedCall] = []
             ready: Deferred[None] = Deferred()
-            self.stages.begin(events)
+            if events > 1:
+                self.stages.begin()
             calls.append(self.start(leave(next_)))
             ready.callback(None)
             self.stages.end()
@@ -266,7 +260,7 @@ class CancelTests(StagedTestCase):
                 await self.stages.next()
             return "done"
 
-        self.stages.begin(2)
+        self.stages.begin()
         self.start(insist()).cancel()
         self.stages.end()
         self.assertEqual(self.ended, ["done"])
@@ -277,7 +271,7 @@ class RunStagedTests(StagedTestCase):
 
     def test_result(self) -> None:
         """It fires with the result, when all stages have come."""
-        self.stages.begin(2)
+        self.stages.begin()
         running = run_staged(self.stages, self.go("a", 2))
         self.assertNoResult(running)
         self.stages.end()
@@ -291,7 +285,8 @@ class RunStagedTests(StagedTestCase):
     def test_cancel(self) -> None:
         """Cancelling it cancels the coroutine, wherever it is."""
         for events in (1, 2):
-            self.stages.begin(events)
+            if events > 1:
+                self.stages.begin()
             on_stage = run_staged(self.stages, self.go("a", 2)) if events > 1 else None
             waiting = run_staged(self.stages, self.wait(Deferred()))
             for running in filter(None, (on_stage, waiting)):

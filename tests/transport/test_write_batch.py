@@ -67,7 +67,7 @@ class WriteBatchTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         self.batch = WriteBatch()
-        self.batch.begin_turn(2)
+        self.batch.begin()
 
     def peers(self, count: int) -> list[Peer]:
         """Connect some."""
@@ -78,8 +78,8 @@ class WriteBatchTestCase(SynchronousTestCase):
 
     def end_turn(self) -> None:
         """Let a busy turn end, and another one begin."""
-        self.batch.end_turn()
-        self.batch.begin_turn(2)
+        self.batch.end()
+        self.batch.begin()
 
 
 class WorthTests(WriteBatchTestCase):
@@ -96,25 +96,11 @@ class WorthTests(WriteBatchTestCase):
             self.assertEqual([peer.take() for peer in peers], [turn] * 4)
 
     def test_quiet(self) -> None:
-        """What is alone in its turn is written at once, as is all outside of turns."""
+        """Outside of busy turns all is written at once."""
         [peer] = self.peers(1)
-        self.batch.begin_turn(1)
-        peer.writer.write(b"x")
-        self.assertEqual(peer.take(), b"x")
-        self.batch.end_turn()
+        self.batch.end()
         peer.writer.write(b"y")
         self.assertEqual(peer.take(), b"y")
-
-    def test_bound(self) -> None:
-        """Sixty-four wait for each other; with one more they are written."""
-        peers = self.peers(65)
-        for peer in peers[:64]:
-            peer.writer.write(b"x")
-        self.assertEqual([peer.take() for peer in peers], [b""] * 65)
-        peers[64].writer.write(b"x")
-        self.assertEqual([peer.take() for peer in peers], [b"x"] * 64 + [b""])
-        self.end_turn()
-        self.assertEqual(peers[64].take(), b"x")
 
     def test_large(self) -> None:
         """What is large is written at once, after all that waits."""

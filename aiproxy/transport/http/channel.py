@@ -171,9 +171,7 @@ class LlhttpChannel(Protocol):
         if reader.ready or reader.refusal is not None:
             self._waiting = rest
             if not self._serving:
-                self._due = self.site.stages.later(self._serve)
-                if not self._due:
-                    self._serve()
+                self._due = self.site.stages.soon(self._serve)
         elif reader.in_body:
             if not in_body:
                 self._body_started = self.site.reactor.seconds()

@@ -160,9 +160,7 @@ class HTTPConnection:
             except AIProxyError as refused:
                 self._error = refused
         if not self._due:
-            self._due = self._owner.stages.later(self._hand_on)
-            if not self._due:
-                self._hand_on()
+            self._due = self._owner.stages.soon(self._hand_on)
 
     def _hand_on(self) -> None:
         """Hand on what has come of an answer, in one piece."""
@@ -189,9 +187,7 @@ class HTTPConnection:
             if first:
                 exchange.answer()
                 if self._exchange is exchange and exchange.awaited:
-                    hold = partial(self._hold, exchange)
-                    if not self._owner.stages.later(hold):
-                        hold()
+                    self._owner.stages.soon(partial(self._hold, exchange))
         if error is not None and self._exchange is exchange:
             self._exchange = None
             self._break()

@@ -66,21 +66,21 @@ def write_fields(headers: Mapping[str, str], host: str, user_agent: str) -> byte
     :param host: what the caller may replace, as it may ``user_agent``.
     :raises ValueError: a name cannot be one.
     """
-    if headers.keys() <= _USUAL:
-        written = "\r\n".join(map(": ".join, headers.items()))
-        text = (
-            f"Host: {host}\r\nUser-Agent: {user_agent}\r\nAccept-Encoding: identity\r\n"
-            f"{written}\r\n"
-        )
-        ends = len(headers) + 3
-        if text.count("\n") == ends == text.count("\r") and "\0" not in text:
-            return text.encode()
-    return _write_any(headers, host, user_agent)
-
-
-def _write_any(headers: Mapping[str, str], host: str, user_agent: str) -> bytes:
-    """As :func:`write_fields`, whatever the headers are."""
     lines = [f"Host: {host}", f"User-Agent: {user_agent}", "Accept-Encoding: identity"]
+    if headers.keys() <= _USUAL:
+        lines += map(": ".join, headers.items())
+    else:
+        _add_fields(lines, headers)
+    lines.append("")
+    text = "\r\n".join(lines)
+    # No value may begin a new line.
+    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\0" in text:
+        text = "\r\n".join(" ".join(re.split(r"[\r\n\0]+", line)) for line in lines)
+    return text.encode("utf-8")
+
+
+def _add_fields(lines: list[str], headers: Mapping[str, str]) -> None:
+    """Add headers to the three that come first, and may be replaced."""
     for name, value in headers.items():
         key = name.lower()
         if key in _OURS:
@@ -93,9 +93,3 @@ def _write_any(headers: Mapping[str, str], host: str, user_agent: str) -> bytes:
             lines[1] = f"User-Agent: {value}"
         else:
             lines.append(f"{name}: {value}")
-    lines.append("")
-    text = "\r\n".join(lines)
-    # No value may begin a new line.
-    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\0" in text:
-        text = "\r\n".join(" ".join(re.split(r"[\r\n\0]+", line)) for line in lines)
-    return text.encode("utf-8")

@@ -206,7 +206,7 @@ class LlhttpRequest:
     def answer_by(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Let a coroutine answer, which is cancelled if the client leaves."""
         assert self.channel is not None
-        running = StagedCall(self.channel.site.stages, coroutine, _answered)
+        running = StagedCall(self.channel.site.stages, coroutine, self._answered)
         if not running.over:
             self.running = running
 
@@ -315,6 +315,11 @@ class LlhttpRequest:
             running.cancel()
         self._notify(reason)
 
+    def _answered(self, result: object) -> None:
+        """What answers has ended; it should have told the client itself of its failures."""
+        if isinstance(result, Failure) and not result.check(CancelledError):
+            self.processingFailed(result)
+
     def _notify(self, reason: Failure | None) -> None:
         notifications, self._notifications = self._notifications, None
         for notification in notifications or ():
@@ -322,12 +327,6 @@ class LlhttpRequest:
                 notification.callback(None)
             else:
                 notification.errback(reason)
-
-
-def _answered(failure: object) -> None:
-    """What answers has ended; it should have told the client itself of its failures."""
-    if isinstance(failure, Failure) and not failure.check(CancelledError):
-        _log.failure("a request failed", failure)
 
 
 def phrase_of(status: int) -> bytes:

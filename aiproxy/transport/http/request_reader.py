@@ -195,8 +195,7 @@ class RequestReader:
             self.refusal = error
             if not self.in_body:
                 # Who is told of it wants to know whose it is.
-                known = {name.lower(): value.strip(b" \t") for name, value in self._pairs}
-                self.current.headers = self.current.headers or known
+                self.current.headers = self.current.headers or dict(_tidy(self._pairs))
 
     # --- what llhttp calls ------------------------------------------------------
 
@@ -269,12 +268,12 @@ class RequestReader:
             self._refuse(_too_long())
             raise _Refused
         self._pairs = []
-        headers = {name.lower(): value.strip(b" \t") for name, value in pairs}
-        if len(headers) != len(pairs):
-            lowered = [(name.lower(), value.strip(b" \t")) for name, value in pairs]
-            names = [name for name, _ in lowered]
+        tidy = _tidy(pairs)
+        headers = dict(tidy)
+        if len(headers) != len(tidy):
+            names = [name for name, _ in tidy]
             current.repeated = tuple(
-                pair for place, pair in enumerate(lowered) if pair[0] in names[place + 1 :]
+                pair for place, pair in enumerate(tidy) if pair[0] in names[place + 1 :]
             )
         current.headers = headers
         return headers
@@ -323,6 +322,11 @@ class RequestReader:
 
 class _Refused(Exception):
     """Nothing more is read: the refusal stands."""
+
+
+def _tidy(pairs: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return headers with their names in lower case, and their values without blanks around."""
+    return [(name.lower(), value.strip(b" \t")) for name, value in pairs]
 
 
 def _bad() -> AIProxyError:
