@@ -52,7 +52,7 @@ class RoutesTests(ServingTestCase):
 
     def test_any_host(self) -> None:
         """Whatever a client calls the host, the routes are the same."""
-        for host in ("\xff", "a..b", "x" * 100, ""):
+        for host in ("[::1]:80", "a..b", "x" * 100, ""):
             self.client.send(f"GET /ping HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("latin-1"))
             self.assertEqual(self.client.answer().body, b"OK")
 

@@ -21,6 +21,7 @@ __all__ = [
     "TLS_HEADERS",
     "choose_request_id",
     "is_proper_head",
+    "is_proper_host",
     "origin_form",
     "write_refusal",
 ]
@@ -63,6 +64,7 @@ TLS_HEADERS: Mapping[bytes, bytes] = MappingProxyType(
 )
 
 _ids = random.Random(int.from_bytes(os.urandom(32)))
+_HOST = re.compile(rb"(?:\[[0-9A-Za-z.:~_-]+\]|[\w.~%!$&'()*+,;=-]*)(?::[0-9]*)?")
 _REQUEST_ID = re.compile(rb"[\w.-]{1,128}")
 
 
@@ -74,6 +76,11 @@ def choose_request_id(told: bytes | None) -> bytes:
     return b"%032x" % _ids.getrandbits(128)
 
 
+def is_proper_host(value: bytes) -> bool:
+    """Whether a ``Host`` has the form of one, or none (RFC 9112, 3.2; RFC 3986, 3.2.2)."""
+    return _HOST.fullmatch(value) is not None
+
+
 def is_proper_head(method: bytes, version: bytes, headers: Headers) -> bool:
     """
     Whether a head that a parser has let pass has but one meaning.
@@ -81,11 +88,13 @@ def is_proper_head(method: bytes, version: bytes, headers: Headers) -> bool:
     RFC 9112 demands one ``Host`` of HTTP/1.1 (3.2) and knows no transfer coding
     in HTTP/1.0 (6.1); no coding but ``chunked`` is one of ours.
     """
-    hosts = len(headers.getRawHeaders(b"host", []))
+    hosts = headers.getRawHeaders(b"host", [])
     codings = [value.lower() for value in headers.getRawHeaders(b"transfer-encoding", [])]
+    if method not in METHODS or not all(is_proper_host(host) for host in hosts):
+        return False
     if version == b"HTTP/1.1":
-        return method in METHODS and hosts == 1 and codings in ([], [b"chunked"])
-    return method in METHODS and version == b"HTTP/1.0" and hosts < 2 and not codings
+        return len(hosts) == 1 and codings in ([], [b"chunked"])
+    return version == b"HTTP/1.0" and len(hosts) < 2 and not codings
 
 
 def origin_form(target: bytes) -> bytes:

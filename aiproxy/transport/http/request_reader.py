@@ -4,7 +4,10 @@ Reads requests out of a connection's bytes: llhttp, and what it leaves to its us
 Sans-IO: fed by any split of the bytes.  llhttp refuses by itself what RFC 9112
 forbids and others read in different ways (bare LF, obs-fold, whitespace before
 the colon, a length beside chunks, two lengths, chunk sizes that are none).
-What it would let pass and a stricter parser would not is refused here.
+What it would let pass and a stricter parser would not is refused here.  For that
+a request's first line is needed as it came, and llhttp does not tell where one
+began: so no piece that it is given goes on after a request's end, unless the
+request is all of it, as most are.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from aiproxy.transport.http.common import (
     MAX_HEADERS,
     MAX_LINE_BYTES,
     METHODS,
+    is_proper_host,
     origin_form,
 )
 from aiproxy.wire.durations import write_size
@@ -80,13 +84,16 @@ class RequestReader:
 
     __slots__ = (
         "_body",
+        "_crossed",
         "_head_bytes",
         "_left",
+        "_line",
         "_max_body_bytes",
         "_moved",
         "_pairs",
         "_parser",
         "_silent_bytes",
+        "_tail",
         "_target",
         "begun",
         "body_bytes",
@@ -100,7 +107,7 @@ class RequestReader:
     def __init__(self, max_body_bytes: int) -> None:
         self.ready: list[ReceivedRequest] = []
         self.refusal: AIProxyError | None = None
-        self.begun = self.in_body = self.expects = self._moved = False
+        self.begun = self.in_body = self.expects = self._moved = self._crossed = False
         self.current = ReceivedRequest()
         self.body_bytes = 0
         self._max_body_bytes = max_body_bytes
@@ -109,6 +116,10 @@ class RequestReader:
         self._head_bytes = 0
         self._silent_bytes = self._left = 0
         self._target = b""
+        #: The head as it came, to the end of the request line at least.
+        self._line = b""
+        #: The last bytes of the piece before, which may begin an empty line.
+        self._tail = b""
         #: Headers, or trailers, as they came.
         self._pairs: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
@@ -119,16 +130,38 @@ class RequestReader:
 
         Nothing is taken after the last request, nor after a refusal.
         """
-        if len(data) <= _SLICE_BYTES and not self.ready:
+        if len(data) <= _SLICE_BYTES and not self.begun and not self.ready:
             self._feed(data)
-            return b""
+            if not self._crossed:
+                if self.begun:
+                    self._tail = data[-3:]
+                return b""
+            self._forget()
         offset = 0
         while offset < len(data) and not self.ready and self.refusal is None:
-            # Within a body of known length nothing can follow the request.
-            end = offset + max(_SLICE_BYTES, self._left)
+            end = self._find_end(data, offset)
             self._feed(data[offset:end])
             offset = end
         return data[offset:]
+
+    def _find_end(self, data: bytes, offset: int) -> int:
+        """Return up to where the request that arrives can go without being over before."""
+        if self._left and self.in_body:
+            return offset + self._left
+        # A head ends with an empty line, and so do chunks.
+        piece = self._tail + data[offset : offset + _SLICE_BYTES]
+        place = piece.find(b"\r\n\r\n")
+        end = len(piece) if place < 0 else place + 4
+        offset += end - len(self._tail)
+        self._tail = piece[:end][-3:]
+        return offset
+
+    def _forget(self) -> None:
+        """Be as before the piece of which more than one request was read."""
+        self.ready.clear()
+        self._parser = HttpRequestParser(self)
+        self._target = self._line = b""
+        self._crossed = self.begun = False
 
     def close(self) -> None:
         """No more bytes come: let go of the parser, which holds us as we hold it."""
@@ -139,13 +172,15 @@ class RequestReader:
             return
         self.begun = True
         self._moved = False
+        if not (self.in_body or self._pairs):
+            self._line = self._line + data if self._line else data
         known = len(self._pairs)
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
             self._go_on_without_upgrade(data[upgrade.args[0] :])
         except HttpParserError:  # or one of our own callbacks has refused
-            if not (self.ready and self.ready[-1].last):
+            if not (self._crossed or (self.ready and self.ready[-1].last)):
                 self._refuse(_bad())
         if not self.begun:
             return  # It was complete.
@@ -201,7 +236,8 @@ class RequestReader:
 
     def on_message_begin(self) -> None:
         """The first byte of a request came."""
-        if self.ready and self.ready[-1].last:
+        if self.ready:
+            self._crossed = not self.ready[-1].last
             raise _Refused
         self.begun = True
         self.body_bytes = self._head_bytes = self._silent_bytes = 0
@@ -226,24 +262,18 @@ class RequestReader:
         current.target = self._target
         self._target = b""
         self._moved = self.in_body = True
-        version = parser.get_http_version()
         current.method = parser.get_method()
         current.last = not parser.should_keep_alive()
-        framing = headers.get(b"transfer-encoding")
-        if version == "1.1":
-            current.version = b"HTTP/1.1"
-            # RFC 9112, 3.2: exactly one.
-            proper = b"host" in headers
+        current.version = self._take_version()
+        framing, host = headers.get(b"transfer-encoding"), headers.get(b"host")
+        if current.version == b"HTTP/1.1":
+            proper = host is not None  # RFC 9112, 3.2
         else:
-            current.version = b"HTTP/1.0"
             current.last = True
-            proper = (
-                version == "1.0"
-                and framing is None
-                and current.method != b"OPTIONS"  # It may be RTSP's.
-            )
+            proper = current.version == b"HTTP/1.0" and framing is None
         if (
             not proper
+            or (host and not is_proper_host(host))
             or (framing is not None and framing.lower() != b"chunked")
             or (current.method not in METHODS and current.method != b"CONNECT")
             or (current.repeated and any(name in _SINGLE for name, _ in current.repeated))
@@ -258,8 +288,22 @@ class RequestReader:
             if self._left > self._max_body_bytes:
                 self._refuse_body()
         # A client of HTTP/1.0 would not know the answer (RFC 9110, 10.1.1).
-        if b"expect" in headers and (self._left or framing) and version == "1.1":
+        if b"expect" in headers and (self._left or framing) and current.version == b"HTTP/1.1":
             self.expects = headers[b"expect"].lower() == b"100-continue"
+
+    def _take_version(self) -> bytes:
+        """
+        Return the version in the request line; nothing if that is not as RFC 9112 (3) has it.
+
+        llhttp reads over more blanks, and takes RTSP/1.0 for HTTP/1.0.
+        """
+        line, self._line = self._line, b""
+        if line[:1] in b"\r\n":
+            line = line.lstrip(b"\r\n")
+        start = b"%b %b " % (self.current.method, self.current.target)
+        if line.startswith(start + b"HTTP/1.1\r\n"):
+            return b"HTTP/1.1"
+        return b"HTTP/1.0" if line.startswith(start + b"HTTP/1.0\r\n") else b""
 
     def _take_headers(self) -> dict[bytes, bytes]:
         """Put the headers that came where they belong."""
