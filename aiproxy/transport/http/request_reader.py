@@ -6,8 +6,7 @@ forbids and others read in different ways (bare LF, obs-fold, whitespace before
 the colon, a length beside chunks, two lengths, chunk sizes that are none).
 What it would let pass and a stricter parser would not is refused here.  For that
 a request's first line is needed as it came, and llhttp does not tell where one
-began: so no piece that it is given goes on after a request's end, unless the
-request is all of it, as most are.
+began: so no piece that it is given goes on after a request's end.
 """
 
 from __future__ import annotations
@@ -84,7 +83,6 @@ class RequestReader:
 
     __slots__ = (
         "_body",
-        "_crossed",
         "_head_bytes",
         "_left",
         "_line",
@@ -107,7 +105,7 @@ class RequestReader:
     def __init__(self, max_body_bytes: int) -> None:
         self.ready: list[ReceivedRequest] = []
         self.refusal: AIProxyError | None = None
-        self.begun = self.in_body = self.expects = self._moved = self._crossed = False
+        self.begun = self.in_body = self.expects = self._moved = False
         self.current = ReceivedRequest()
         self.body_bytes = 0
         self._max_body_bytes = max_body_bytes
@@ -128,48 +126,29 @@ class RequestReader:
         """
         Take bytes until a request is complete; return those that were not looked at.
 
-        Nothing is taken after the last request, nor after a refusal.
+        Nothing is taken after a refusal.  After the last request nothing is to be fed.
         """
-        if len(data) <= _SLICE_BYTES and not self.begun and not self.ready:
-            self._feed(data)
-            if not self._crossed:
-                if self.begun:
-                    self._tail = data[-3:]
-                return b""
-            self._forget()
         offset = 0
         while offset < len(data) and not self.ready and self.refusal is None:
-            end = self._find_end(data, offset)
+            if self._left and self.in_body:
+                end = offset + self._left
+            else:  # A head ends with an empty line, and so do chunks.
+                piece = self._tail + data[offset : offset + _SLICE_BYTES]
+                place = piece.find(b"\r\n\r\n")
+                size = len(piece) if place < 0 else place + 4
+                end = offset + size - len(self._tail)
+                self._tail = piece[:size][-3:]
             self._feed(data[offset:end])
             offset = end
-        return data[offset:]
-
-    def _find_end(self, data: bytes, offset: int) -> int:
-        """Return up to where the request that arrives can go without being over before."""
-        if self._left and self.in_body:
-            return offset + self._left
-        # A head ends with an empty line, and so do chunks.
-        piece = self._tail + data[offset : offset + _SLICE_BYTES]
-        place = piece.find(b"\r\n\r\n")
-        end = len(piece) if place < 0 else place + 4
-        offset += end - len(self._tail)
-        self._tail = piece[:end][-3:]
-        return offset
-
-    def _forget(self) -> None:
-        """Be as before the piece of which more than one request was read."""
-        self.ready.clear()
-        self._parser = HttpRequestParser(self)
-        self._target = self._line = b""
-        self._crossed = self.begun = False
+        rest = data[offset:]
+        # Some clients end a body with an empty line more (RFC 9112, 2.2): nothing begins with it.
+        return b"" if rest == b"\r\n" else rest
 
     def close(self) -> None:
         """No more bytes come: let go of the parser, which holds us as we hold it."""
         del self._parser
 
     def _feed(self, data: bytes) -> None:
-        if self.refusal is not None or (self.ready and self.ready[-1].last):
-            return
         self.begun = True
         self._moved = False
         if not (self.in_body or self._pairs):
@@ -177,11 +156,10 @@ class RequestReader:
         known = len(self._pairs)
         try:
             self._parser.feed_data(data)
-        except HttpParserUpgrade as upgrade:
-            self._go_on_without_upgrade(data[upgrade.args[0] :])
+        except HttpParserUpgrade:
+            self._go_on_without_upgrade()
         except HttpParserError:  # or one of our own callbacks has refused
-            if not (self._crossed or (self.ready and self.ready[-1].last)):
-                self._refuse(_bad())
+            self._refuse(_bad())
         if not self.begun:
             return  # It was complete.
         if self._moved or (len(self._pairs) > known and not self.in_body):
@@ -207,7 +185,7 @@ class RequestReader:
             or len(self._target) + sum(sizes) + 4 * len(sizes) > MAX_HEAD_BYTES
         )
 
-    def _go_on_without_upgrade(self, rest: bytes) -> None:
+    def _go_on_without_upgrade(self) -> None:
         """
         Read a request that asks for another protocol as if it did not (RFC 9110, 7.8).
 
@@ -222,8 +200,6 @@ class RequestReader:
         lines += [b"%b: %b" % pair for pair in asked.pairs if pair[0] != b"upgrade"]
         self._parser = HttpRequestParser(self)
         self._feed(b"\r\n".join(lines) + b"\r\n\r\n")
-        if rest:
-            self._feed(rest)
 
     def _refuse(self, error: AIProxyError) -> None:
         if self.refusal is None:
@@ -236,9 +212,6 @@ class RequestReader:
 
     def on_message_begin(self) -> None:
         """The first byte of a request came."""
-        if self.ready:
-            self._crossed = not self.ready[-1].last
-            raise _Refused
         self.begun = True
         self.body_bytes = self._head_bytes = self._silent_bytes = 0
 

@@ -280,6 +280,15 @@ class HostileTests(SynchronousTestCase):
             seen = read([wire + wire])
             self.assertEqual((seen.targets, seen.refusal), ([b"/next"] * 2, None), wire)
 
+    def test_line_behind_a_body(self) -> None:
+        """An empty line that comes with a body is its client's way to end it, no next request."""
+        reader = RequestReader(LIMIT)
+        wire = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+        self.assertEqual(reader.feed(wire + b"\r\n"), b"")
+        self.assertFalse(reader.begun)
+        reader.ready.clear()
+        self.assertEqual(reader.feed(wire + NEXT), NEXT)
+
     def test_rtsp(self) -> None:
         """Other protocols that llhttp knows are refused."""
         for line in (b"OPTIONS * RTSP/1.0", b"GET / RTSP/1.0", b"PLAY / RTSP/1.0"):
