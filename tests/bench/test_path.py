@@ -31,7 +31,9 @@ class PathTests(SynchronousTestCase):
         """It stays as short as it is, which is the same on every machine."""
         measure(self.call.run, 3)
         gc.collect()  # No finalizer of others comes in between.
-        seen = count_calls(self.call.run)
+        # The shortest: the first call in a second of the day writes its time anew.
+        calls = [count_calls(self.call.run) for _ in range(3)]
+        seen = min(calls, key=lambda call: len(call.python))
         names = [name for _, file, name in seen.python if file.startswith(OURS)]
         self.assertLess(len(names), MOST_FUNCTIONS)
         self.assertEqual(len([depth for depth, _, _ in seen.python if not depth]), 1)
