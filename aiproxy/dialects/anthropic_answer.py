@@ -174,9 +174,10 @@ class AnswerTranslator:
         reason = message.get("stop_reason")
         if not isinstance(reason, str):
             return _extra(others), {}
-        layout = tell_layout(self._layout)
-        if self._first_call and self._thoughts:
-            self.note(self._first_call, {"thinking_blocks": self._thoughts, "layout": layout})
+        # Copies: what is told stays so, even if more blocks come behind the end.
+        layout, thoughts = tell_layout(list(self._layout)), list(self._thoughts)
+        if self._first_call and thoughts:
+            self.note(self._first_call, {"thinking_blocks": thoughts, "layout": layout})
         finish = {"finish_reason": _REASONS.get(reason, "stop"), "native_finish_reason": reason}
         return _extra({**others, "layout": layout}), finish
 

@@ -177,6 +177,26 @@ class RoundTripTests(SynchronousTestCase):
                 self.assertNotIn("layout", extra)
                 self.assertEqual(returned(said), content)
 
+    def test_behind_the_end(self) -> None:
+        """What was told stays so, even if more blocks come behind the stop reason."""
+        events = [finish("tool_use"), begin(0, text("c")), end(0)]
+        for index, block in enumerate([HIDDEN, text("a"), text("b"), use("c1")], 1):
+            events[-3:-3] = [begin(index, block), end(index)]
+        dialect = AnthropicDialect()
+        outcome = Outcome([write_stream(START, *events)], dialect=dialect)
+        (told,) = [delta for delta in outcome.deltas() if "layout" in kept(delta)]
+        self.assertEqual(len(kept(told)["layout"]), 4)
+        call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        said = {"role": "assistant", "content": "ab", "tool_calls": [call]}
+        remembered = [HIDDEN, text("a"), text("b"), {**use("c1"), "name": "f", "input": {}}]
+        self.assertEqual(returned(said, dialect), remembered)
+
+
+def kept(delta: dict[str, Any]) -> dict[str, Any]:
+    """Return what a delta tells of Anthropic alone."""
+    said: dict[str, Any] = delta.get("extra_content", {}).get("anthropic", {})
+    return said
+
 
 class ChangedTests(SynchronousTestCase):
     """Answers that are not what they were come in the usual order."""
