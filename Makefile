@@ -4,7 +4,10 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet --editable
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet
+INSTALL = $(PIP) --editable
+# The checks need some 170 packages, which older versions of pip take long to put together.
+INSTALL_MANY = $(PIP) 'pip>=25.1' && $(INSTALL)
 METADATA := setup.py pyproject.toml
 
 # PYTHON=… names another interpreter, ARGS=… passes options on to the server
@@ -14,13 +17,15 @@ ARGS ?=
 
 # Processes that share the tests.
 JOBS ?= 2
-TEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+TEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # How long the soak takes.
 SOAK_SECONDS ?= 3600
 
 # Tests that run once more over Twisted's own HTTP parts: server.http is stock.
-OVER_STOCK := tests/web tests/transport/http tests/integration/test_streams.py
+# Those of tests/transport/http, and of the hot routes, run over both at once.
+OVER_STOCK := tests/web tests/integration/test_streams.py \
+	--ignore=tests/web/test_hot_routes.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run test coverage fuzz lint types providers bench soak docs reference dist clean
@@ -120,12 +125,12 @@ $(VENV)/installed: $(METADATA) | $(VENV)/created
 
 $(VENV)/installed-test: $(METADATA) | $(VENV)/created
 	@echo 'Installing aiproxy and what its tests need into $(VENV)'
-	@$(INSTALL) '.[test]' && touch $@ $(VENV)/installed
+	@$(INSTALL_MANY) '.[test]' && touch $@ $(VENV)/installed
 
 # The type checker reads the tests too, so it needs what they import.
 $(VENV)/installed-lint: $(METADATA) | $(VENV)/created
 	@echo 'Installing aiproxy and what its checks need into $(VENV)'
-	@$(INSTALL) '.[test,lint]' && touch $@ $(VENV)/installed $(VENV)/installed-test
+	@$(INSTALL_MANY) '.[test,lint]' && touch $@ $(VENV)/installed $(VENV)/installed-test
 
 $(VENV)/installed-docs: $(METADATA) | $(VENV)/created
 	@echo 'Installing aiproxy and what its documentation needs into $(VENV)'
