@@ -65,6 +65,7 @@ TLS_HEADERS: Mapping[bytes, bytes] = MappingProxyType(
 
 _ids = random.Random(int.from_bytes(os.urandom(32)))
 _HOST = re.compile(rb"(?:\[[0-9A-Za-z.:~_-]+\]|[\w.~%!$&'()*+,;=-]*)(?::[0-9]*)?")
+_TARGET = re.compile(rb"\*|(?:/|[A-Za-z]+://)[!\"$-~]*")
 _REQUEST_ID = re.compile(rb"[\w.-]{1,128}")
 
 
@@ -81,16 +82,19 @@ def is_proper_host(value: bytes) -> bool:
     return _HOST.fullmatch(value) is not None
 
 
-def is_proper_head(method: bytes, version: bytes, headers: Headers) -> bool:
+def is_proper_head(method: bytes, target: bytes, version: bytes, headers: Headers) -> bool:
     """
     Whether a head that a parser has let pass has but one meaning.
 
-    RFC 9112 demands one ``Host`` of HTTP/1.1 (3.2) and knows no transfer coding
-    in HTTP/1.0 (6.1); no coding but ``chunked`` is one of ours.
+    RFC 9112 knows no fragment in a target, demands one ``Host`` of HTTP/1.1 (3.2)
+    and knows no transfer coding in HTTP/1.0 (6.1); no coding but ``chunked`` is one
+    of ours.
     """
     hosts = headers.getRawHeaders(b"host", [])
     codings = [value.lower() for value in headers.getRawHeaders(b"transfer-encoding", [])]
-    if method not in METHODS or not all(is_proper_host(host) for host in hosts):
+    if method not in METHODS or _TARGET.fullmatch(target) is None:
+        return False
+    if not all(is_proper_host(host) for host in hosts):
         return False
     if version == b"HTTP/1.1":
         return len(hosts) == 1 and codings in ([], [b"chunked"])

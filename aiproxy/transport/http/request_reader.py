@@ -248,6 +248,7 @@ class RequestReader:
             not proper
             or (host and not is_proper_host(host))
             or (framing is not None and framing.lower() != b"chunked")
+            or b"#" in current.target
             or (current.method not in METHODS and current.method != b"CONNECT")
             or (current.repeated and any(name in _SINGLE for name, _ in current.repeated))
         ):
@@ -268,11 +269,12 @@ class RequestReader:
         """
         Return the version in the request line; nothing if that is not as RFC 9112 (3) has it.
 
-        llhttp reads over more blanks, and takes RTSP/1.0 for HTTP/1.0.
+        llhttp reads over more blanks, over a CR or LF before it that is no empty line,
+        and takes RTSP/1.0 for HTTP/1.0.
         """
         line, self._line = self._line, b""
-        if line[:1] in b"\r\n":
-            line = line.lstrip(b"\r\n")
+        while line[:2] == b"\r\n":
+            line = line[2:]
         start = b"%b %b " % (self.current.method, self.current.target)
         if line.startswith(start + b"HTTP/1.1\r\n"):
             return b"HTTP/1.1"

@@ -220,7 +220,8 @@ class StockChannel(HTTPChannel):
 
     def allHeadersReceived(self) -> None:
         """The head is here."""
-        if not is_proper_head(self._command, self._version, self.requests[0].requestHeaders):
+        headers = self.requests[0].requestHeaders
+        if not is_proper_head(self._command, self._path, self._version, headers):
             return self._respondToBadRequestAndDisconnect()
         self._body_started = self.site.reactor.seconds()
         self._deadline.set(BODY_SECONDS)

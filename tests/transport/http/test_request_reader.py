@@ -276,7 +276,7 @@ class HostileTests(SynchronousTestCase):
 
     def test_lenient(self) -> None:
         """Empty lines before a request are read over (RFC 9112, 2.2)."""
-        for wire in (b"\r\n\r\n" + NEXT, b"\n" + NEXT):
+        for wire in (b"\r\n" + NEXT, b"\r\n\r\n" + NEXT):
             seen = read([wire + wire])
             self.assertEqual((seen.targets, seen.refusal), ([b"/next"] * 2, None), wire)
 

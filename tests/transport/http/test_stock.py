@@ -163,7 +163,7 @@ class ServingTests(StockTestCase):
             return b"ok"
 
         self.resource.render_with = look
-        self.client.send(b"GET /?a=1&a=2&b=&c\xa0=%FF HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.client.send(b"GET /?a=1&a=2&b=&c%A0=%FF HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertEqual(self.client.answer().status, 200)
         self.assertEqual(seen, [{b"a": [b"1", b"2"], b"b": [b""], b"c\xa0": [b"\xff"]}])
 
