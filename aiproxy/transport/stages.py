@@ -170,6 +170,10 @@ class StagedCall:
                 else:
                     waited = self._in(coroutine.send, result)
             except StopIteration as returned:
+                if isinstance(result, Failure) and result.value is not None:
+                    # It was caught. In Python 3.12 and 3.13 the frames that it came
+                    # through lead back to this one, which holds it: a cycle.
+                    result.value.__traceback__ = None
                 self._end(returned.value)
                 return
             except BaseException:
