@@ -94,7 +94,7 @@ clean:
 # tried and not just looked up: a version manager's stand-ins may refuse to run.
 $(VENV)/created:
 	@old=; bare=; \
-	for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	for python in $(PYTHON) python3 python3.15 python3.14 python3.13 python3.12 python3.11; do \
 		version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) \
 			|| continue; \
 		if ! "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \

@@ -162,7 +162,8 @@ def _health(parsed: argparse.Namespace) -> int:
             print(f"{url}: {answer.status}")
             return 0
     except HTTPError as error:
-        print(f"{url}: {error.code}", file=sys.stderr)
+        with error:
+            print(f"{url}: {error.code}", file=sys.stderr)
     except (URLError, OSError, ValueError) as error:
         print(f"{url}: {getattr(error, 'reason', error)}", file=sys.stderr)
     return 1

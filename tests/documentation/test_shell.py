@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -29,6 +30,7 @@ class ShellTests(ServedTestCase):
     """Each block, one after the other."""
 
     timeout = 300
+    skip = None if shutil.which("curl") else "most blocks need curl, which is not installed"
 
     async def complaints(self, blocks: Iterable[Block]) -> list[str]:
         """Run some blocks; return what those say that fail."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from typing import Any
 
@@ -34,6 +35,9 @@ class StartTests(ServersTestCase):
         self.assertEqual(await shell.ended(), 0)
         self.assertIn("data: [DONE]", shell.output)
         self.assertIn('"content":"Hello ', shell.output)
+
+    if shutil.which("curl") is None:
+        test_first_run.skip = "curl is not installed"  # type: ignore[attr-defined]
 
     async def test_no_token(self) -> None:
         """Nobody comes in without the token that was made up."""

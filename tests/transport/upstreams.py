@@ -266,6 +266,20 @@ class SocketUpstream(Factory):
         return connection
 
 
+#: What an authority's key may be used for.
+_MAY_SIGN = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 @define
 class Authority:
     """A throw-away certificate authority."""
@@ -275,9 +289,12 @@ class Authority:
 
     @property
     def certificate(self) -> x509.Certificate:
-        """Its own certificate."""
-        builder = self._builder(self.name, self.key.public_key(), days=(-1, 30))
+        """Its own certificate, with all that Python asks for since 3.13 (RFC 5280, 4.2.1)."""
+        public = self.key.public_key()
+        builder = self._builder(self.name, public, days=(-1, 30))
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False)
+        builder = builder.add_extension(_MAY_SIGN, True)
         return builder.sign(self.key, hashes.SHA256())
 
     def issue(
@@ -293,6 +310,8 @@ class Authority:
                 alternatives.append(x509.DNSName(name))
         builder = self._builder(names[0], key.public_key(), days)
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), False)
+        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        builder = builder.add_extension(authority, False)
         return builder.sign(self.key, hashes.SHA256()), key
 
     def _builder(

@@ -211,7 +211,7 @@ class DepthTests(SynchronousTestCase):
             with self.assertRaisesRegex(JSONError, "^(?!.*memory).*: line 1 column"):
                 loads(b"[" * levels)
         for levels in (1025, 100_000):
-            with self.assertRaises(NestedTooDeep):
+            with self.assertRaises(JSONError):
                 loads(b"[" * levels)
 
     def test_without_limit_beside_a_lone_surrogate(self) -> None:
@@ -227,13 +227,18 @@ class DepthTests(SynchronousTestCase):
                 loads(document)
 
     def test_recursion(self) -> None:
-        """A caller who is deep in the stack himself gets our error, not a RecursionError."""
+        """A caller who is deep in the stack himself gets no RecursionError."""
+        document = nested(250, core=rb'"\ud83d"')
 
         def load_at(depth: int) -> object:
-            return load_at(depth - 1) if depth else loads(nested(250, core=rb'"\ud83d"'))
+            return load_at(depth - 1) if depth else loads(document)
 
-        with self.assertRaises(NestedTooDeep):
-            load_at(sys.getrecursionlimit() - _stack_depth() - 100)
+        deep = sys.getrecursionlimit() - _stack_depth() - 100
+        if sys.version_info >= (3, 12):  # Its parser has a stack of its own.
+            self.assertEqual(load_at(deep), loads(document))
+        else:
+            with self.assertRaises(NestedTooDeep):
+                load_at(deep)
 
 
 def _stack_depth() -> int:
