@@ -65,7 +65,8 @@ TLS_HEADERS: Mapping[bytes, bytes] = MappingProxyType(
 
 _ids = random.Random(int.from_bytes(os.urandom(32)))
 _HOST = re.compile(rb"(?:\[[0-9A-Za-z.:~_-]+\]|[\w.~%!$&'()*+,;=-]*)(?::[0-9]*)?")
-_TARGET = re.compile(rb"\*|(?:/|[A-Za-z]+://)[!\"$-~]*")
+_PATH = re.compile(rb"\*|/[!\"$-~]*")
+_URI = re.compile(rb"[A-Za-z]+://([^/?:][^/?]*)[!\"$-~]*")
 _REQUEST_ID = re.compile(rb"[\w.-]{1,128}")
 
 
@@ -82,17 +83,27 @@ def is_proper_host(value: bytes) -> bool:
     return _HOST.fullmatch(value) is not None
 
 
+def is_proper_target(value: bytes) -> bool:
+    """
+    Whether a target is a path, ``*``, or an absolute URI, of a host and nobody's name.
+
+    RFC 9112 (3.2) knows no fragment in it; that of ``CONNECT`` is not for us.
+    """
+    if uri := _URI.fullmatch(value):
+        return is_proper_host(uri[1])
+    return _PATH.fullmatch(value) is not None
+
+
 def is_proper_head(method: bytes, target: bytes, version: bytes, headers: Headers) -> bool:
     """
     Whether a head that a parser has let pass has but one meaning.
 
-    RFC 9112 knows no fragment in a target, demands one ``Host`` of HTTP/1.1 (3.2)
-    and knows no transfer coding in HTTP/1.0 (6.1); no coding but ``chunked`` is one
-    of ours.
+    RFC 9112 demands one ``Host`` of HTTP/1.1 (3.2), and knows no transfer coding in
+    HTTP/1.0 (6.1); no coding but ``chunked`` is one of ours.
     """
     hosts = headers.getRawHeaders(b"host", [])
     codings = [value.lower() for value in headers.getRawHeaders(b"transfer-encoding", [])]
-    if method not in METHODS or _TARGET.fullmatch(target) is None:
+    if method not in METHODS or not is_proper_target(target):
         return False
     if not all(is_proper_host(host) for host in hosts):
         return False
@@ -105,16 +116,15 @@ def origin_form(target: bytes) -> bytes:
     """
     Return the origin form of an absolute target (RFC 9112, 3.2.2: servers must take both).
 
-    What has another form stays as it is, and so does one with no host: it is
-    invalid (RFC 9110, 4.2.1), and no route is there.
+    What has another form stays as it is: no route is there.
+
+    :param target: a proper one.
     """
     scheme, separator, rest = target.partition(b"://")
     if not separator or scheme.lower() not in (b"http", b"https"):
         return target
     authority, slash, path = rest.partition(b"/")
     authority, mark, query = authority.partition(b"?")
-    if not authority:
-        return target
     if mark:
         return b"/?" + query + slash + path
     return slash + path or b"/"

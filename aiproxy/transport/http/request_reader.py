@@ -22,6 +22,7 @@ from aiproxy.transport.http.common import (
     MAX_LINE_BYTES,
     METHODS,
     is_proper_host,
+    is_proper_target,
     origin_form,
 )
 from aiproxy.wire.durations import write_size
@@ -193,9 +194,6 @@ class RequestReader:
         not seen the wish.
         """
         asked = self.ready.pop()
-        if asked.method == b"CONNECT":
-            self._refuse(_bad())
-            return
         lines = [b"%b %b %b" % (asked.method, asked.target, asked.version)]
         lines += [b"%b: %b" % pair for pair in asked.pairs if pair[0] != b"upgrade"]
         self._parser = HttpRequestParser(self)
@@ -232,7 +230,7 @@ class RequestReader:
         """The head is complete."""
         current, parser = self.current, self._parser
         headers = self._take_headers()
-        current.target = self._target
+        target = current.target = self._target
         self._target = b""
         self._moved = self.in_body = True
         current.method = parser.get_method()
@@ -248,14 +246,15 @@ class RequestReader:
             not proper
             or (host and not is_proper_host(host))
             or (framing is not None and framing.lower() != b"chunked")
-            or b"#" in current.target
-            or (current.method not in METHODS and current.method != b"CONNECT")
+            or b"#" in target
+            or (target[:1] != b"/" and not is_proper_target(target))
+            or current.method not in METHODS
             or (current.repeated and any(name in _SINGLE for name, _ in current.repeated))
         ):
             self._refuse(_bad())
             raise _Refused
-        if current.target[:1] != b"/":
-            current.target = origin_form(current.target)
+        if target[:1] != b"/":
+            current.target = origin_form(target)
         length = headers.get(b"content-length")
         if length is not None:
             self._left = int(length)

@@ -147,7 +147,11 @@ class ResponseReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header is complete, or a trailer, which nobody asked for."""
         if self.status == 0:
-            self.fields.append((name.lower(), value.rstrip()))
+            name = name.lower()
+            if name == b"transfer-encoding" and b"\t" in value:
+                # Before a tab llhttp does not know "chunked", and reads chunks as they are.
+                raise self._not_http()
+            self.fields.append((name, value.rstrip()))
             if len(self.fields) > _MAX_HEADERS:
                 raise self._endless()
 

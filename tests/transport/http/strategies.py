@@ -53,7 +53,7 @@ _words = st.text([chr(code) for code in range(0x21, 0x100) if not 0x7F <= code <
 _values = st.lists(_words, max_size=3).map(lambda words: " ".join(words).strip())
 _spaces = st.text(" \t", max_size=2)
 _targets = st.tuples(
-    st.sampled_from(("", "http://x", "HTTPS://user@x.example:8080")),
+    st.sampled_from(("", "http://x", "HTTPS://x.example:8080")),
     st.text(_TARGET, max_size=20).map("/{}".format),
 )
 
@@ -239,7 +239,17 @@ AMBIGUOUS: Final = (
     b"POST / x HTTP/1.1\r\nHost: x\r\n\r\n",
     b"POST /#x HTTP/1.1\r\nHost: x\r\n\r\n",
     b"POST /?x#y HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"POST x HTTP/1.1\r\nHost: x\r\n\r\n",
+    *(b"POST %b HTTP/1.1\r\nHost: x\r\n\r\n" % target for target in (
+        b"x",
+        b"*x",
+        b"*/x",
+        b"http:///x",
+        b"http://:80/x",
+        b"http://[/x",
+        b"http://u@x/x",
+        b"http://x:y/x",
+        b"http://x/#y",
+    )),
     b"POST /\x7f HTTP/1.1\r\nHost: x\r\n\r\n",
     b"POST /\xe9 HTTP/1.1\r\nHost: x\r\n\r\n",
     b"\nPOST / HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -188,6 +188,7 @@ class RefusalTests(SynchronousTestCase):
                 for coding in (
                     *(b"", b"identity", b"gzip", b"gzip, chunked", b"chunked, gzip", b"xchunked"),
                     *(b"chunked, chunked", b"chunked\r\nTransfer-Encoding: chunked", b"chunked,"),
+                    *(b"chunked\t", b"chunked \t", b"chunked\t "),
                 )
             ),
             b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
