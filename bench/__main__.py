@@ -19,7 +19,7 @@ from bench.processes import NotStarted, raise_descriptor_limit
 from bench.report import Measured, format_workload
 from bench.rig import CountsDiffer, Rig
 from bench.table import replace_tables
-from bench.targets import Target, find_targets
+from bench.targets import Target, find_aiproxy_of, find_targets
 from bench.workloads import FULL, QUICK, WORKLOADS, Effort, Workload
 
 
@@ -30,10 +30,17 @@ def _read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short round of each")
     parser.add_argument("--only", action="append", choices=names, help="a workload; repeatable")
     parser.add_argument("--target", action="append", choices=targets, help="repeatable")
+    parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="of another environment with aiproxy, to be measured beside; repeatable",
+    )
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into this page")
     options = parser.parse_args(arguments)
-    if options.write and (options.only or options.target):
-        parser.error("a page holds whole runs: --write goes without --only and --target")
+    if options.write and (options.only or options.target or options.python):
+        parser.error("a page holds whole runs: --write goes without the options for parts")
     return options
 
 
@@ -82,6 +89,7 @@ def main(arguments: Sequence[str]) -> None:
     targets = [
         target for target in find_targets() if not options.target or target.name in options.target
     ]
+    targets += [find_aiproxy_of(python) for python in options.python]
     titles = {target.name: target.title for target in targets}
     ours = [target.name for target in targets if target.is_ours]
     results: dict[str, Measured] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ TOKEN = "sk-bench"
 FACES = ("openai", "gemini", "anthropic")
 
 _BEARER = {"Authorization": f"Bearer {TOKEN}"}
+_TOKENS = {"AUTH_TOKEN": TOKEN, "ADMIN_TOKEN": "sk-admin"}
 _MODELS = {"gemini": "gemini-2.5-flash", "anthropic": "claude-sonnet-4-20250514"}
 
 # Everything is on that a careful operator would turn on; the limit is never reached.
@@ -85,13 +87,23 @@ def find_targets() -> list[Target]:
             streams=False,
         )
     )
-    tokens = {"AUTH_TOKEN": TOKEN, "ADMIN_TOKEN": "sk-admin"}
     for name, title, http in (
         ("aiproxy", "**aiproxy**", "llhttp"),
         ("aiproxy-stock", "aiproxy, `http: stock`", "stock"),
     ):
-        found.append(Target(name, title, _aiproxy(http), environment=tokens))
+        found.append(Target(name, title, _aiproxy(http), environment=_TOKENS))
     return found + _find_peers()
+
+
+def find_aiproxy_of(python: str) -> Target:
+    """
+    Find aiproxy in another environment, to be measured beside.
+
+    :param python: its interpreter.
+    """
+    version = subprocess.check_output([python, "--version"], text=True).strip()
+    command = _aiproxy("llhttp", python)
+    return Target(f"aiproxy-{python}", f"aiproxy, {version}", command, environment=_TOKENS)
 
 
 def _find_peers() -> list[Target]:
@@ -126,15 +138,15 @@ def _write_stock(place: Place) -> list[str]:
     return [sys.executable, "-m", "bench.stock", str(place.port), url]
 
 
-def write_aiproxy(place: Place, http: str = "llhttp") -> list[str]:
+def write_aiproxy(place: Place, http: str = "llhttp", python: str = sys.executable) -> list[str]:
     """Write aiproxy's configuration; how it is started, but for where it listens."""
     file = place.folder / f"aiproxy-{http}.yaml"
     file.write_text(_AIPROXY.format(http=http, upstream=place.upstream))
-    return [str(Path(sys.executable).with_name("aiproxy")), "run", f"--config={file}"]
+    return [str(Path(python).with_name("aiproxy")), "run", f"--config={file}"]
 
 
-def _aiproxy(http: str) -> Callable[[Place], list[str]]:
-    return lambda place: [*write_aiproxy(place, http), f"--addr=127.0.0.1:{place.port}"]
+def _aiproxy(http: str, python: str = sys.executable) -> Callable[[Place], list[str]]:
+    return lambda place: [*write_aiproxy(place, http, python), f"--addr=127.0.0.1:{place.port}"]
 
 
 def _litellm(program: Path) -> Callable[[Place], list[str]]:
