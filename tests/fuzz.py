@@ -24,6 +24,7 @@ MODULES: Final = (
     "tests.transport.http.test_response_reader",
     "tests.transport.http.test_differential",
     "tests.transport.http.test_response_differential",
+    "tests.transport.http.test_beside_h11",
 )
 #: In one round, of each property.
 EXAMPLES: Final = 2000

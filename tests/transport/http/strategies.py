@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from typing import Final
 
@@ -14,6 +15,7 @@ __all__ = [
     "WrittenAnswer",
     "WrittenRequest",
     "answers",
+    "mutated",
     "pipelines",
     "requests",
     "split",
@@ -144,6 +146,32 @@ def answers(draw: st.DrawFn) -> WrittenAnswer:
     interim = draw(st.sampled_from((b"", b"HTTP/1.1 100 Continue\r\n\r\n")))
     wire = interim + head.encode("latin-1") + b"\r\n\r\n" + written
     return WrittenAnswer(method, status, body, wire)
+
+
+#: What changes the meaning of a message where it is put.
+_MEANT: Final = (
+    *(b"\r\n", b"\n", b"\r", b"\r\n ", b" ", b"\t", b":", b";", b",", b'"', b"+", b"-", b"_"),
+    *(b"\0", b"\x0b", b"\x1c", b"\x7f", b"\x85", b"\xa0", b"\xff", b"0", b"3", b"x", b"0\r\n\r\n"),
+    *(b"/", b"?", b"#", b"*", b"//", b"http://h/", b"%00", b"1.0", b"204", b"304", b"101"),
+    *(b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n"),
+    *(b"Host: y\r\n", b"Expect: 100-continue\r\n", b"Upgrade: h2c\r\nConnection: upgrade\r\n"),
+    *(b"chunked", b"identity", b"GET /2 HTTP/1.1\r\nHost: y\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"),
+)
+_BETWEEN: Final = re.compile(rb"[\r\n:;, ]+")
+
+
+@st.composite
+def mutated(draw: st.DrawFn, wires: st.SearchStrategy[bytes]) -> bytes:
+    """Take some bytes away from a message, and put others in."""
+    wire = draw(wires)
+    for _ in range(draw(st.integers(1, 3))):
+        places = st.integers(0, len(wire))
+        # Most of what matters happens between two words.
+        edges = [place for found in _BETWEEN.finditer(wire) for place in found.span()]
+        place = draw(st.one_of(places, st.sampled_from(edges)) if edges else places)
+        lost = draw(st.sampled_from((0, 0, 0, 1, 1, 3, 8)))
+        wire = wire[:place] + draw(st.sampled_from((b"", *_MEANT))) + wire[place + lost :]
+    return wire
 
 
 pipelines: Final = st.lists(requests(), min_size=1, max_size=4)
