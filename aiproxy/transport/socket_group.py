@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import select
+from collections.abc import Sequence
 from typing import Any, Final
 
 from twisted.internet import tcp, unix
@@ -31,6 +32,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
+from aiproxy.transport.busy_polling import BusyPolling
 from aiproxy.transport.stages import Stages
 
 __all__ = ["SocketGroup", "group_sockets", "stages_of"]
@@ -39,6 +41,8 @@ _log = Logger()
 
 #: So many events make a turn at most, for the first of them waits for the last.
 _MOST_EVENTS: Final = 64
+#: After this a new turn is the reactor's again, which has timers and more descriptors.
+_MOST_SECONDS: Final = 0.001
 
 
 def group_sockets(reactor: Any) -> Any:
@@ -73,6 +77,7 @@ class SocketGroup:
         self.seconds, self.callLater = reactor.seconds, reactor.callLater
         self._reactor = reactor
         self._poll: Any = None
+        self._polling = BusyPolling(reactor.seconds)
         #: By descriptor number: the socket, and the events that it wants to know.
         self._sockets: dict[int, Any] = {}
         self._events: dict[int, int] = {}
@@ -203,8 +208,23 @@ class SocketGroup:
         return "aiproxy"
 
     def doRead(self) -> None:
+        """Tell the sockets what has happened to them, and what happens right after that."""
+        began = self.seconds()
+        self._polling.woke()
+        happened = self._look()
+        while happened:
+            self._turn(happened)
+            over = not 0 <= self.seconds() - began < _MOST_SECONDS
+            happened = () if over or not self._sockets else self._polling.look(self._look)
+        self._polling.sleeps()
+
+    def _look(self) -> Sequence[tuple[int, int]]:
+        """Return what has happened: the numbers of descriptors, and events."""
+        happened: Sequence[tuple[int, int]] = self._poll.poll(0, _MOST_EVENTS)
+        return happened
+
+    def _turn(self, happened: Sequence[tuple[int, int]]) -> None:
         """Tell the sockets what has happened to them, and end the turn."""
-        happened = self._poll.poll(0, _MOST_EVENTS)
         sockets, fresh = self._sockets, self._fresh
         fresh.clear()
         together = len(happened) > 1

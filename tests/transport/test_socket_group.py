@@ -208,11 +208,15 @@ class SocketTests(TestCase):
 
 
 class Outer(Clock):
-    """A reactor that only knows who reads."""
+    """A reactor that only knows who reads; whoever asks for the time takes some."""
 
     def __init__(self) -> None:
         super().__init__()
         self.readers: list[Any] = []
+
+    def seconds(self) -> float:
+        self.rightNow += 1e-6
+        return super().seconds()
 
     def addReader(self, reader: Any) -> None:
         self.readers.append(reader)
@@ -277,18 +281,23 @@ class DescriptorTests(SynchronousTestCase):
         self.addCleanup(end.close)
         return end
 
+    def turn(self) -> None:
+        """Let a turn begin after a while, so that it stays the only one."""
+        self.outer.advance(1)
+        self.group.doRead()
+
     def test_read_and_write(self) -> None:
         """Each is told what it wants to know."""
         end = self.end()
         self.group.addReader(end)
         self.group.addWriter(end)
         self.group.addWriter(end)
-        self.group.doRead()
+        self.turn()
         end.theirs.send(b"x")
-        self.group.doRead()
+        self.turn()
         self.group.removeWriter(end)
         self.group.removeWriter(end)
-        self.group.doRead()
+        self.turn()
         self.assertEqual(end.told, ["write", "read", "write"])
 
     def test_only_while(self) -> None:
@@ -314,7 +323,7 @@ class DescriptorTests(SynchronousTestCase):
             end.answer = lambda: ConnectionLost()
             add(end)
             end.theirs.send(b"x")
-            self.group.doRead()
+            self.turn()
             self.assertEqual(end.told[1:], ["ConnectionLost"])
             self.assertEqual(self.outer.readers, [])
 
@@ -325,7 +334,7 @@ class DescriptorTests(SynchronousTestCase):
         self.group.addReader(end)
         self.group.addWriter(end)
         end.theirs.send(b"x")
-        self.group.doRead()
+        self.turn()
         self.assertEqual(end.told, ["read", "ConnectionDone"])
 
     def test_gone(self) -> None:
@@ -339,9 +348,9 @@ class DescriptorTests(SynchronousTestCase):
             if add == self.group.addReader:
                 end.theirs.send(b"x")
             end.theirs.close()
-            self.group.doRead()
+            self.turn()
             if add == self.group.addReader:
-                self.group.doRead()
+                self.turn()
             self.assertEqual(end.told, told)
             end.close()
 
@@ -352,7 +361,7 @@ class DescriptorTests(SynchronousTestCase):
         for end in (broken, other):
             self.group.addReader(end)
             end.theirs.send(b"x")
-        self.group.doRead()
+        self.turn()
         self.assertEqual(broken.told, ["read", "ZeroDivisionError"])
         self.assertEqual(other.told, ["read"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -379,10 +388,10 @@ class DescriptorTests(SynchronousTestCase):
         for end in (first, second):
             self.group.addReader(end)
             end.theirs.send(b"x")
-        self.group.doRead()
+        self.turn()
         self.assertEqual(came[0].told, [])
         came[0].theirs.send(b"x")
-        self.group.doRead()
+        self.turn()
         self.assertEqual(came[0].told, ["read"])
 
     def test_turn(self) -> None:
@@ -398,8 +407,40 @@ class DescriptorTests(SynchronousTestCase):
             end.answer = read
             self.group.addReader(end)
             end.theirs.send(b"x")
-        self.group.doRead()
+        self.turn()
         self.assertEqual(order, ["read", "read", "later", "later"])
+
+    def expect_turns(self, end: End, turns: int) -> None:
+        """Let one more event happen in each turn, as between quick peers; count the turns."""
+
+        def read() -> None:
+            end.theirs.send(b"x")
+            self.outer.advance(0.000_2)
+
+        end.answer = read
+        end.told.clear()
+        self.group.doRead()
+        self.assertEqual(end.told, ["read"] * turns)
+
+    def test_busy(self) -> None:
+        """What happens right after a turn is told in the next, up to the reactor's time."""
+        end = self.end()
+        self.group.addReader(end)
+        end.theirs.send(b"x")
+        self.expect_turns(end, 1)  # What it was to wait for, nobody knows yet.
+        self.outer.advance(0.000_05)
+        self.expect_turns(end, 5)
+
+    def test_nobody_left(self) -> None:
+        """The last one goes: nothing is left to be looked at."""
+        end = self.end()
+        self.group.addReader(end)
+        for _ in range(2):
+            end.theirs.send(b"x")
+            self.outer.advance(0.000_05)
+            self.group.doRead()
+            end.answer = lambda: self.group.removeReader(end)
+        self.assertEqual((end.told, self.outer.readers), (["read", "read"], []))
 
     def test_remove_all(self) -> None:
         """All can be taken away at once, the reactor's own among them; they are not told."""
