@@ -87,6 +87,16 @@ def find_targets() -> list[Target]:
             streams=False,
         )
     )
+    found.append(
+        Target(
+            "bare",
+            "Twisted and llhttp, no gateway",
+            _write_bare,
+            ["openai"],
+            environment={"PYTHONPATH": str(ROOT)},
+            streams=False,
+        )
+    )
     for name, title, http in (
         ("aiproxy", "**aiproxy**", "llhttp"),
         ("aiproxy-stock", "aiproxy, `http: stock`", "stock"),
@@ -136,6 +146,10 @@ def _write_nginx(place: Place) -> list[str]:
 def _write_stock(place: Place) -> list[str]:
     url = f"http://127.0.0.1:{place.upstream}/v1/chat/completions"
     return [sys.executable, "-m", "bench.stock", str(place.port), url]
+
+
+def _write_bare(place: Place) -> list[str]:
+    return [sys.executable, "-m", "bench.bare", str(place.port), str(place.upstream)]
 
 
 def write_aiproxy(place: Place, http: str = "llhttp", python: str = sys.executable) -> list[str]:
