@@ -109,11 +109,14 @@ def running(
     :raises NotStarted: it ended, or does not listen in time.
     """
     output = folder / f"{Path(command[0]).name}-{port}.log"
+    variables = {**os.environ, **(environment or {})}
+    # Where a server serves, what was compiled for one start is there for the next.
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     with output.open("wb") as log, pinned(core):
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, **(environment or {})},
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
