@@ -77,26 +77,13 @@ def find_targets() -> list[Target]:
     found = [Target("direct", "upstream, asked directly", None, ["openai"])]
     if shutil.which("nginx"):
         found.append(Target("nginx", "nginx as the proxy", _write_nginx, ["openai"]))
-    found.append(
-        Target(
-            "stock",
-            "bare Klein and treq",
-            _write_stock,
-            ["openai"],
-            environment={"PYTHONPATH": str(ROOT)},
-            streams=False,
-        )
-    )
-    found.append(
-        Target(
-            "bare",
-            "Twisted and llhttp, no gateway",
-            _write_bare,
-            ["openai"],
-            environment={"PYTHONPATH": str(ROOT)},
-            streams=False,
-        )
-    )
+    here = {"PYTHONPATH": str(ROOT)}
+    for name, title, write in (
+        ("stock", "bare Klein and treq", _write_stock),
+        ("bare", "Twisted and llhttp, no gateway", _write_bare),
+    ):
+        target = Target(name, title, write, ["openai"], environment=here, streams=False)
+        found.append(target)
     for name, title, http in (
         ("aiproxy", "**aiproxy**", "llhttp"),
         ("aiproxy-stock", "aiproxy, `http: stock`", "stock"),
