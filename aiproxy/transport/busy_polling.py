@@ -55,8 +55,8 @@ class BusyPolling:
         :param poll: returns what has happened, at once.
         :return: that, or nothing: sleep.
         """
-        began = self._seconds()
         if self._short >= self._asked:
+            began = self._seconds()
             while _is_short(self._seconds() - began):
                 happened = poll()
                 if happened:

@@ -214,9 +214,16 @@ class SocketGroup:
         happened = self._look()
         while happened:
             self._turn(happened)
-            over = not 0 <= self.seconds() - began < _MOST_SECONDS
-            happened = () if over or not self._sockets else self._polling.look(self._look)
+            happened = self._polling.look(self._look) if self._may_stay(began) else ()
         self._polling.sleeps()
+
+    def _may_stay(self, began: float) -> bool:
+        """Whether somebody is watched, and the reactor need not do anything else by now."""
+        if not self._sockets or not 0 <= self.seconds() - began < _MOST_SECONDS:
+            return False
+        # What is due may be the very thing that a peer waits for: TLS writes that way.
+        due: float | None = self._reactor.timeout()
+        return due is None or due > 0
 
     def _look(self) -> Sequence[tuple[int, int]]:
         """Return what has happened: the numbers of descriptors, and events."""

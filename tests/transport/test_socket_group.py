@@ -218,6 +218,10 @@ class Outer(Clock):
         self.rightNow += 1e-6
         return super().seconds()
 
+    def timeout(self) -> float | None:
+        calls = self.getDelayedCalls()
+        return max(0, calls[0].getTime() - self.rightNow) if calls else None
+
     def addReader(self, reader: Any) -> None:
         self.readers.append(reader)
 
@@ -415,7 +419,7 @@ class DescriptorTests(SynchronousTestCase):
 
         def read() -> None:
             end.theirs.send(b"x")
-            self.outer.advance(0.000_2)
+            self.outer.rightNow += 0.000_2  # The reactor itself does nothing meanwhile.
 
         end.answer = read
         end.told.clear()
@@ -429,6 +433,18 @@ class DescriptorTests(SynchronousTestCase):
         end.theirs.send(b"x")
         self.expect_turns(end, 1)  # What it was to wait for, nobody knows yet.
         self.outer.advance(0.000_05)
+        self.expect_turns(end, 5)
+
+    def test_due(self) -> None:
+        """The reactor has something to do now: it is not kept from it, as it is later."""
+        end = self.end()
+        self.group.addReader(end)
+        end.theirs.send(b"x")
+        self.expect_turns(end, 1)
+        self.outer.callLater(0, lambda: None)
+        self.expect_turns(end, 1)
+        self.outer.advance(0)
+        self.outer.callLater(1, lambda: None)
         self.expect_turns(end, 5)
 
     def test_nobody_left(self) -> None:
