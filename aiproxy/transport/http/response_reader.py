@@ -160,8 +160,8 @@ class ResponseReader:
         parser = self._parser
         assert parser is not None
         # RFC 9112, 6: what says where the body ends.
-        framing = []
-        for field in self.fields:
+        framing, fields = [], self.fields
+        for field in fields:
             if field[0] in _FRAMING:
                 framing.append(field)
             elif field[0] == b"content-encoding":
@@ -179,9 +179,13 @@ class ResponseReader:
             chunked = name == b"transfer-encoding"
             if more or (chunked and (value.lower() != b"chunked" or version != "1.1")):
                 raise self._not_http()
-        # After a preliminary answer there can be no HTTP/1.0 (RFC 9110, 15.2).
-        if version != "1.1" and (version != "1.0" or self._interim):
-            raise self._not_http()
+        if version != "1.1":
+            # After a preliminary answer there can be no HTTP/1.0 (RFC 9110, 15.2).
+            if version != "1.0" or self._interim:
+                raise self._not_http()
+            # With both wishes llhttp keeps the connection; "close" counts (RFC 9112, 9.3).
+            if any(name == b"connection" and b"close" in value.lower() for name, value in fields):
+                self.in_step = False
         self.status = status
         self.version = version
         if self._bodiless:

@@ -128,6 +128,9 @@ class FramingTests(SynchronousTestCase):
         for answer in (
             HEAD + b"Connection: close\r\nContent-Length: 1\r\n\r\na",
             b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\na",
+            b"HTTP/1.0 200 OK\r\nConnection: keep-alive, Close\r\nContent-Length: 1\r\n\r\na",
+            b"HTTP/1.0 200 OK\r\nConnection: close\r\nConnection: keep-alive\r\n"
+            b"Content-Length: 1\r\n\r\na",
         ):
             seen = read(answer)
             self.assertTrue(seen.ended)
