@@ -93,7 +93,7 @@ class StreamTests(ServersTestCase):
         server = await self.serve()
         await self.ask(server.port, write_chat())
         idle = resident_mib(server.pid)
-        self.assertLess(idle, 80)
+        self.assertLess(idle, 90)
         client = await self.connect(
             server.port, write_chat(model="up/one", stream=True, max_tokens=9)
         )
