@@ -97,7 +97,11 @@ class UpstreamClient:
         """
         trust = UpstreamTrust(tls)
         self._endpoints[tls] = UpstreamEndpoints(
-            self._reactor, trust, self._proxies, trusts_addresses=True
+            self._reactor,
+            trust,
+            self._proxies,
+            trusts_addresses=True,
+            stages=self._pool.stages,
         )
         self._routes.forget()
         if self._stock is not None:

@@ -59,6 +59,9 @@ class UpstreamConnection(HTTP11ClientProtocol):
         self.reusable = True
         self._owner = owner
         self._head_bytes = 0
+        #: What has come in this turn and is still to be parsed, and whether anything has.
+        self._received = b""
+        self._due = False
         self._agreed = not secure
         self._end: Failure | None = None
         self._ready: Deferred[UpstreamConnection] | None = None
@@ -119,13 +122,21 @@ class UpstreamConnection(HTTP11ClientProtocol):
         return answered
 
     def dataReceived(self, data: bytes) -> None:
+        """Parse what the upstream sends, with all that comes of it in this turn."""
+        self._received += data
+        if not self._due:
+            self._due = self._owner.stages.soon(self._parse)
+
+    def _parse(self) -> None:
         """
-        Parse what the upstream sends.
+        Parse what has come.
 
         What cannot be parsed ends the connection at once, and only then the
         request: Twisted's own way asks TLS for an orderly end, for which it
         may wait forever, and loses a request that is still being sent.
         """
+        self._due = False
+        data, self._received = self._received, b""
         if self._end is not None:
             return
         self.heard = True
@@ -146,6 +157,8 @@ class UpstreamConnection(HTTP11ClientProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
+        if self._due:
+            self._parse()
         self._end = self._end or reason
         self._owner.forget(self)
         super().connectionLost(self._end)  # type: ignore[no-untyped-call]

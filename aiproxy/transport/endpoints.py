@@ -21,14 +21,17 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamClientEndpoint,
 )
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.web.client import URI
 from twisted.web.error import SchemeNotSupported
 from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
 from zope.interface import implementer
 
 from aiproxy.transport.proxies import Proxy, UpstreamProxies
+from aiproxy.transport.socket_group import stages_of
+from aiproxy.transport.stages import Stages
 from aiproxy.transport.tunnel import ProxyEndpoint, TunnelEndpoint
+from aiproxy.transport.upstream_tls import UpstreamTLSFactory
 
 __all__ = ["UpstreamEndpoints"]
 
@@ -52,6 +55,7 @@ class UpstreamEndpoints:
     :param proxies: which origins are reached through which proxy.
     :param trusts_addresses: an address is connected to as it is.  Else it goes
         through the reactor's resolver like a name, as a guard there wants to see it.
+    :param stages: those of who reads the connections; ``None``: the reactor's.
     """
 
     def __init__(
@@ -61,7 +65,9 @@ class UpstreamEndpoints:
         proxies: UpstreamProxies = _NO_PROXIES,
         *,
         trusts_addresses: bool = False,
+        stages: Stages | None = None,
     ) -> None:
+        self._stages = stages_of(reactor) if stages is None else stages
         self._trusts_addresses = trusts_addresses
         self._reactor = reactor
         self._policy = policy
@@ -100,7 +106,8 @@ class UpstreamEndpoints:
             return endpoint
         if proxy is not None:
             endpoint = TunnelEndpoint(endpoint, proxy, name, port)
-        return _TLSEndpoint(endpoint, self._policy.creatorForNetloc(host, port), self._reactor)
+        creator = self._policy.creatorForNetloc(host, port)
+        return _TLSEndpoint(endpoint, creator, self._reactor, self._stages)
 
     def _connect(self, name: str, port: int) -> IStreamClientEndpoint:
         if self._trusts_addresses:
@@ -120,8 +127,9 @@ class _TLSEndpoint:
     endpoint: IStreamClientEndpoint
     creator: IOpenSSLClientConnectionCreator
     clock: IReactorTime
+    stages: Stages
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        factory = TLSMemoryBIOFactory(self.creator, True, protocolFactory, self.clock)
+        factory = UpstreamTLSFactory(self.creator, protocolFactory, self.clock, self.stages)
         connecting = self.endpoint.connect(factory)
         return connecting.addCallback(lambda made: cast(TLSMemoryBIOProtocol, made).wrappedProtocol)

@@ -33,19 +33,20 @@ class Stages:
 
     Whoever knows when turns begin and end says so; until then nothing waits.
 
+    :ivar shared: a turn has begun, and not ended.
     :ivar writes: those that wait for the end of their stage.
     """
 
-    __slots__ = ("_shared", "_steps", "writes")
+    __slots__ = ("_steps", "shared", "writes")
 
     def __init__(self) -> None:
         self.writes = WriteBatch()
-        self._shared = False
+        self.shared = False
         self._steps: list[Callable[[], object]] = []
 
     def begin(self) -> None:
         """A turn begins, of more than one event: what is alone has nobody to wait for."""
-        self._shared = True
+        self.shared = True
         self.writes.begin()
 
     def later(self, step: Callable[[], object]) -> bool:
@@ -54,9 +55,9 @@ class Stages:
 
         :return: ``False``: there is none, do it now.
         """
-        if self._shared:
+        if self.shared:
             self._steps.append(step)
-        return self._shared
+        return self.shared
 
     def soon(self, step: Callable[[], object]) -> bool:
         """
@@ -64,7 +65,7 @@ class Stages:
 
         :return: whether it waits.
         """
-        if self._shared:
+        if self.shared:
             self._steps.append(step)
             return True
         step()
@@ -77,7 +78,7 @@ class Stages:
         Only a coroutine that :class:`StagedCall` runs waits, as do those that it
         awaits; any other goes on at once.
         """
-        return _wait() if self._shared else _AT_ONCE
+        return _wait() if self.shared else _AT_ONCE
 
     def end(self) -> None:
         """All events were seen: do what waits, and what comes of that, and write."""
@@ -90,7 +91,7 @@ class Stages:
                     # A bug: it is not for the others to bear.
                     _log.failure("a step failed")
             self.writes.flush()  # Whom they are for need not wait for the stages of others.
-        self._shared = False
+        self.shared = False
         self.writes.end()
 
 

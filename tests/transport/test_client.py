@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, cast
 
 from attrs import frozen
@@ -645,6 +646,26 @@ class SocketTests(TestCase):
             self.assertTrue(ours.getTcpNoDelay())
             await self.client.close()
             await upstream.connections[0].lost
+
+    async def test_records(self) -> None:
+        """A head and a body that come as two records in one piece leave a connection that reads."""
+        head, body = OK_HEAD + b"Content-Length: 5\r\n\r\n", b"hello"
+        self.listen(lambda it: it.write_records(head, body), self.options())
+        for _ in range(2):
+            response = await self.ask()
+            await self.turns(5)
+            self.assertEqual(await collect(response, 100), b"hello")
+
+    async def test_record_too_many(self) -> None:
+        """An answer that nobody asked for, right behind another, is not the next request's."""
+        numbers = count()
+
+        def respond(connection: SocketConnection) -> None:
+            connection.write_records(answer(b"%d" % next(numbers)), answer(b"of nobody"))
+
+        self.listen(respond, self.options())
+        bodies = [await collect(await self.ask(), 100) for _ in range(3)]
+        self.assertEqual(bodies, [b"0", b"1", b"2"])
 
     async def test_large_body(self) -> None:
         """32 MiB arrive whole, by TCP and by TLS."""

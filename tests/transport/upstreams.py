@@ -9,7 +9,7 @@ import ipaddress
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from attrs import define, field
 from cryptography import x509
@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IAddress, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -235,6 +236,12 @@ class SocketConnection(Protocol):
     def write(self, data: bytes) -> None:
         """Send some bytes."""
         self.transport.write(data)  # type: ignore[union-attr]
+
+    def write_records(self, *records: bytes) -> None:
+        """Send some bytes in TLS, each in a record of its own, all of them in one piece."""
+        for record in records:
+            # The transport's own method would join them.
+            TLSMemoryBIOProtocol.write(cast(TLSMemoryBIOProtocol, self.transport), record)
 
     def close(self) -> None:
         """Close in order."""
