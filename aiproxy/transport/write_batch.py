@@ -85,6 +85,13 @@ class BatchedWriter:
         self._is_tcp = isinstance(transport, tcp.Connection) and not transport.TLS
         self.unsent = b""
 
+    @property
+    def waits(self) -> bool:
+        """Whether something waits, here or in the transport, which the peer has not taken."""
+        beneath = getattr(self._transport, "transport", self._transport)  # Of TLS.
+        kept = isinstance(beneath, tcp.Connection) and (beneath._tempDataLen or beneath.dataBuffer)
+        return bool(self.unsent or kept)
+
     def write(self, data: bytes) -> None:
         """Write, now or at the end of the turn."""
         if not self._is_tcp:

@@ -61,6 +61,13 @@ class Peer:
         self._theirs.close()
 
 
+class InTLS:
+    """What stands above a transport in TLS."""
+
+    def __init__(self, transport: tcp.Connection) -> None:
+        self.transport = transport
+
+
 class WriteBatchTestCase(SynchronousTestCase):
     """A batch, and those who write by it."""
 
@@ -122,6 +129,20 @@ class WriterTests(WriteBatchTestCase):
             peer.writer.write(data)
         self.end_turn()
         self.assertEqual(peer.receive(), b"abc")
+
+    def test_waits(self) -> None:
+        """It is known whether the peer has yet to take something, of a turn or of the transport."""
+        [peer] = self.peers(1)
+        self.assertFalse(peer.writer.waits)
+        peer.writer.write(b"a")
+        self.assertTrue(peer.writer.waits)
+        self.end_turn()
+        self.assertFalse(peer.writer.waits)
+        peer.writer.write(bytes(HUGE))
+        self.assertTrue(peer.writer.waits)
+        self.assertTrue(BatchedWriter(self.batch, InTLS(peer.transport)).waits)
+        peer.take(drain=True)
+        self.assertFalse(peer.writer.waits)
 
     def test_on_and_on(self) -> None:
         """Who writes on and on in one turn is stopped when the kernel takes no more."""

@@ -123,7 +123,7 @@ class LlhttpChannel(Protocol):
         """Some bytes came."""
         if self.refused or self.is_last:
             return
-        if self._request is not None or self._due:
+        if self._request is not None or self._due or self._client_full:
             self._waiting += data
             if len(self._waiting) > _READ_AHEAD_BYTES and not self._stopped_reading:
                 self._stopped_reading = True
@@ -154,6 +154,10 @@ class LlhttpChannel(Protocol):
         self._client_full = False
         if self._producer is not None:
             self._producer.resumeProducing()
+        elif self._request is None and not (self.refused or self.is_last):
+            if self._reader.begun or self._waiting:
+                self._go_on()
+            self._serve()
 
     def stopProducing(self) -> None:
         """The client is gone, which :meth:`connectionLost` also says."""
@@ -188,14 +192,14 @@ class LlhttpChannel(Protocol):
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _serve(self) -> None:
-        """Serve what was read, one after the other."""
+        """Serve what was read, one after the other, as long as the client reads the answers."""
         if self._serving:
             return
         self._serving = True
         self._due = False
         reader = self._reader
         try:
-            while self._request is None and not (self.refused or self.is_last):
+            while self._request is None and not (self.refused or self.is_last or self._client_full):
                 if reader.ready:
                     self._start(reader.ready.pop(0))
                 elif reader.refusal is not None:
@@ -249,9 +253,8 @@ class LlhttpChannel(Protocol):
         self._producer = None
         self._flush_rounds = 0
         if self.is_last:
-            if self._client_full:
-                # Its end waits for a client that may never read the rest.
-                self._deadline.set(IDLE_SECONDS)
+            # Its end waits for a client that may never read the rest.
+            self._deadline.set(IDLE_SECONDS)
             self.loseConnection()
             return
         reader = self._reader
@@ -259,7 +262,7 @@ class LlhttpChannel(Protocol):
             self._go_on()
         else:
             self._deadline.set(IDLE_SECONDS)
-        if self._waiting or reader.ready or reader.refusal is not None:
+        if self._waiting or self._stopped_reading or reader.ready or reader.refusal is not None:
             self._serve()
 
     def _go_on(self) -> None:
@@ -383,13 +386,14 @@ class LlhttpChannel(Protocol):
             transport.loseWriteConnection()
 
     def _expire(self) -> None:
+        unread = self._client_full or self._writer.waits
         if self.refused:
             self.abort()
-        elif self._reader.begun or self._waiting:
-            self.refuse(RequestTimedOut("the request did not arrive in time"))
-        elif self._client_full and self._flush_rounds < FLUSH_ROUNDS:
+        elif unread and self._flush_rounds < FLUSH_ROUNDS:
             self._flush_rounds += 1
             self._deadline.set(IDLE_SECONDS)
+        elif (self._reader.begun or self._waiting) and not unread:
+            self.refuse(RequestTimedOut("the request did not arrive in time"))
         else:
             self.loseConnection()
             self.refused = True

@@ -6,11 +6,27 @@ What is true of the server of Twisted's parts is true of this one.
 
 from __future__ import annotations
 
+import socket
 from typing import Any
+
+from twisted.internet import tcp
+from twisted.internet.address import IPv4Address
 
 from aiproxy.transport.http.llhttp_site import LlhttpSite
 from aiproxy.transport.http.site import GatewaySite
 from tests.transport.http import test_stock
+
+
+class Transport(tcp.Connection):
+    """Twisted's own, over any socket."""
+
+    def getPeer(self) -> IPv4Address:
+        return IPv4Address("TCP", "192.0.2.1", 1)
+
+    getHost = getPeer
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """A pair of sockets has no delay."""
 
 
 class LlhttpTestCase(test_stock.StockTestCase):
@@ -58,6 +74,28 @@ class TimeTests(LlhttpTestCase, test_stock.TimeTests):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.resource.waiting.pop().finish()
         self.assertEqual(self.client.answer().status, 200)
+
+    def test_unread_tail(self) -> None:
+        """Who has yet to read the end of an answer is not idle, however little that is."""
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        self.addCleanup(ours.close)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        channel: Any = self.site.buildProtocol(None)
+        transport = Transport(ours, channel, self.clock)
+        transport.connected = 1
+        channel.makeConnection(transport)
+        self.resource.render_with = lambda request: b"x" * 30_000
+        channel.dataReceived(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertTrue(transport.dataBuffer or transport._tempDataLen)
+        self.clock.pump([75.1] * 8)
+        self.assertFalse(transport.disconnecting)
+        while transport.dataBuffer or transport._tempDataLen:
+            theirs.recv(2**20)
+            transport.doWrite()
+        self.clock.advance(75.1)
+        self.assertTrue(transport.disconnecting)
+        channel.connectionLost()
 
 
 class DrainTests(LlhttpTestCase, test_stock.DrainTests):

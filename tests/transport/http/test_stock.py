@@ -200,6 +200,32 @@ class ServingTests(StockTestCase):
         self.assertEqual(self.client.transport.producerState, "producing")
         self.assertEqual(len(self.client.answers()), 101)
 
+    def test_large_pipelined(self) -> None:
+        """A request that was read ahead whole, and is long, is not the last that is read."""
+        self.resource.render_with = self.resource.wait
+        self.client.ask("POST", "/1", body=b"x")
+        self.client.ask("POST", "/2", "x-long: " + "y" * 20_000)
+        self.assertEqual(self.client.transport.producerState, "paused")
+        for _ in range(2):
+            self.resource.waiting.pop().finish()
+        self.assertEqual(len(self.client.answers()), 2)
+        self.assertEqual(self.client.transport.producerState, "producing")
+
+    def test_does_not_read(self) -> None:
+        """Who does not read the answers gets no more of them, until it does."""
+        transport = self.client.transport
+        self.client.ask("GET", "/1")
+        self.client.channel.pauseProducing()
+        asked = 1
+        while transport.producerState == "producing":
+            self.client.ask("GET", "/" + "x" * 200)
+            asked += 1
+            self.assertLess(asked, 200)
+        self.assertEqual(len(self.resource.requests), 1)
+        self.client.channel.resumeProducing()
+        self.assertEqual(transport.producerState, "producing")
+        self.assertEqual(len(self.client.answers()), asked)
+
     def test_http_1_0(self) -> None:
         """HTTP/1.0 is answered and closed, even where it wants to stay."""
         self.client.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
@@ -572,6 +598,23 @@ class TimeTests(StockTestCase):
         self.clock.advance(75.1)
         self.clock.advance(5.1)
         self.assertTrue(self.client.transport.aborted)
+
+    def test_never_reads_a_short_last(self) -> None:
+        """So is one whose last answer is too short for us to be paused by it."""
+        self.client.transport.loseConnection = lambda: None  # type: ignore[method-assign]
+        self.client.ask("GET", "/", "Connection: close")
+        self.clock.pump([75.1] * 10)
+        self.assertTrue(self.client.transport.aborted)
+
+    def test_pipelined_unread(self) -> None:
+        """A request that waits for its client to read is not late."""
+        self.client.ask("GET", "/1")
+        self.client.channel.pauseProducing()
+        self.client.ask("GET", "/2")
+        self.clock.advance(75.1)
+        self.client.channel.resumeProducing()
+        self.clock.advance(20)
+        self.assertEqual([answer.status for answer in self.client.answers()], [200, 200])
 
     def test_has_read(self) -> None:
         """Once it has read it is idle like any other."""
