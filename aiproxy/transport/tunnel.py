@@ -153,7 +153,8 @@ class _Tunnel(Protocol):
 
 def _after_head(data: bytes) -> bytes:
     """Return what follows a head's end, of which ``data`` holds at least the last byte."""
-    _, end, rest = data.partition(b"\r\n\r\n")
+    # Preliminary answers before it have heads of their own.
+    _, end, rest = data.rpartition(b"\r\n\r\n")
     return rest if end else data.lstrip(b"\r\n")
 
 

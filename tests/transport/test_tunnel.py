@@ -68,7 +68,8 @@ class ProxyConnection(Pipe):
     def connected_to(self, upstream: Any) -> None:
         self.other, upstream.other = upstream, self
         self.open = True
-        for piece in (OPENED[:20], OPENED[20:]):
+        before = self.proxy.before
+        for piece in (before + OPENED[:20], OPENED[20:]):
             self.transport.write(piece)  # type: ignore[union-attr]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -82,6 +83,7 @@ class ConnectProxy(Factory):
     A proxy.
 
     :ivar answer: what it says to ``CONNECT``; empty: it closes; ``None``: it is silent.
+    :ivar before: what it says before it opens a tunnel.
     :ivar heads: what it was asked.
     """
 
@@ -90,6 +92,7 @@ class ConnectProxy(Factory):
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
         self.answer: bytes | None = OPENED
+        self.before = b""
         self.heads: list[bytes] = []
         self.connections: list[ProxyConnection] = []
 
@@ -223,6 +226,13 @@ class ProxiedTests(TestCase):
             await connection.lost
         for other in self.upstream.connections:
             await other.lost
+
+    async def test_preliminary(self) -> None:
+        """A preliminary answer may come in one piece with that which opens the tunnel."""
+        self.proxy.before = b"HTTP/1.1 100 Continue\r\n\r\n"
+        url = self.secure()
+        client = self.make(HTTPS_PROXY=f"127.0.0.1:{self.proxy_port}")
+        self.assertEqual(await collect(await self.ask(client, url), 100), b"hello")
 
     async def test_refused(self) -> None:
         """What a proxy says instead of opening the tunnel is told of it, in our words."""

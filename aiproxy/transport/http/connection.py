@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IHandshakeListener, IProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -42,6 +43,7 @@ class HTTPConnection:
 
     __slots__ = (
         "_agreed",
+        "_cut_short",
         "_due",
         "_end",
         "_error",
@@ -73,6 +75,8 @@ class HTTPConnection:
         self._exchange: HTTPExchange | None = None
         self._sending: IBodyProducer | None = None
         self._agreed = not secure
+        #: The upstream may never read what is left of a request that was stopped.
+        self._cut_short = False
         #: Something has come that is to be handed on; and what was wrong with it.
         self._due = False
         self._error: AIProxyError | None = None
@@ -210,8 +214,10 @@ class HTTPConnection:
         if exchange is None:
             return
         exchange.connection = None
-        if reader.until_close:
-            # RFC 9112, 6.3; whether the content is whole, its reader knows.
+        secure = self.key[0][0] == b"https"
+        if reader.until_close and (secure or not reason.check(ConnectionLost)):
+            # RFC 9112, 6.3; whether the content is whole, its reader knows.  Within TLS
+            # a server that ends without a word looks like a reset, and many do (9.8).
             exchange.end()
         elif reader.status:
             exchange.fail(read_cut(reason, exchange.host))
@@ -260,7 +266,7 @@ class HTTPConnection:
         if self._sending is not None:
             self._stop_sending()
             self.abort_now()
-        elif exchange.status:
+        elif exchange.status and not self._cut_short:
             self.close()
         else:
             self.abort_now()
@@ -296,6 +302,7 @@ class HTTPConnection:
         body, self._sending = self._sending, None
         if body is not None:
             self.reusable = False
+            self._cut_short = True
             self.transport.unregisterProducer()
             body.stopProducing()
 
@@ -304,6 +311,7 @@ class HTTPConnection:
         self._exchange = None
         if self._sending is not None:
             self._stop_sending()
+        if self._cut_short:
             self.abort_now()
         else:
             if exchange.paused:

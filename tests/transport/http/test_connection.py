@@ -129,6 +129,8 @@ class SendingTests(ConnectionTestCase):
         consumer = self.deliver(self.successResultOf(asked))
         connection.send(b"o")
         self.assertEqual((consumer.data, consumer.ends), (b"too", ["finished"]))
+        # In order it would end when the rest was read.
+        self.assertTrue(connection.transport.aborted)
         self.upstream.reactor.advance(0)
         self.assertEqual(self.counts(), (0, 0))
         self.assertEqual(self.told, ["connected"])
@@ -208,6 +210,17 @@ class AnswerTests(ConnectionTestCase):
         _, response = self.begin(b"HTTP/1.1 204 No\r\n\r\n")
         self.assertEqual(self.deliver(response).ends, ["finished"])
         self.assertEqual(self.counts(), (1, 1))
+
+    def test_reset_without_length(self) -> None:
+        """A body that ends with its connection is not whole when that is reset."""
+        asked = self.ask()
+        connection = self.upstream.accept()
+        connection.send(OK_HEAD + b"\r\none")
+        consumer = self.deliver(self.successResultOf(asked))
+        connection.cut()
+        [end] = consumer.ends
+        self.assertIsInstance(end, StreamCut)
+        self.assertEqual(consumer.data, b"one")
 
     def test_preliminary(self) -> None:
         """Preliminary answers are passed over."""
