@@ -31,7 +31,7 @@ from aiproxy.policy.routing import Candidate
 from aiproxy.providers.call import Call, name_source
 from aiproxy.providers.credentials import KeyHeader
 from aiproxy.transport.client import UpstreamClient, UpstreamResponse
-from aiproxy.transport.collect import collect, collect_some
+from aiproxy.transport.collect import collect
 from aiproxy.transport.tls import TLSSettings
 from aiproxy.wire.urls import join_url
 
@@ -231,7 +231,7 @@ class HTTPProvider:
         """Make of a response what it is, or fail with its error."""
         if 200 <= response.status < 300:
             return question.reply(call, response, after)
-        body = await collect_some(response)
+        body = await self.client.first_words(response)
         if _refuses_usage(call, question.dialect, response.status, body):
             dialect = _without_usage(question.dialect)
             wire = self._write(call, question.request, dialect)
@@ -241,7 +241,7 @@ class HTTPProvider:
                 model = call.candidate.model
                 self._without_usage.add(model.url or model.base_url or "")
                 return question.reply(call, response, after)
-            body = await collect_some(response)
+            body = await self.client.first_words(response)
         reader = question.wire.reader or question.dialect
         error = reader.read_error(response.status, response.headers, body)
         if isinstance(error, UpstreamError):

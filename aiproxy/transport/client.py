@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from aiproxy.errors import ConnectFailed
 from aiproxy.interfaces import IBodyConsumer
+from aiproxy.transport.collect import collect_some
 from aiproxy.transport.endpoints import UpstreamEndpoints
 from aiproxy.transport.failures import read_failure
 from aiproxy.transport.http.agent import UpstreamAgent
@@ -155,6 +156,17 @@ class UpstreamClient:
             return stock  # type: ignore[no-any-return]
         except Exception:
             return fail(read_failure(Failure(), _name(url)))
+
+    def first_words(self, response: UpstreamResponse) -> Deferred[bytes]:
+        """
+        Take the beginning of an error's body: what comes within two seconds, if we can read it.
+
+        Never fails but by being cancelled.
+        """
+        body = collect_some(response, clock=self._reactor)
+        if "content-encoding" in response.headers:
+            body.addCallback(lambda _: b"")
+        return body
 
     def treq(self, tls: TLSSettings = _PLATFORM, *, idle_timeout: float = 90.0) -> HTTPClient:
         """

@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aiproxy.errors import AnswerTooLarge
@@ -16,6 +17,7 @@ from aiproxy.interfaces import IBodyConsumer
 __all__ = ["collect", "collect_now", "collect_some"]
 
 _SOME_BYTES = 64 * 1024
+_SOME_SECONDS = 2.0
 
 
 class Deliverable(Protocol):
@@ -57,17 +59,32 @@ def collect_now(reply: Deliverable, limit_bytes: int) -> bytes | Deferred[bytes]
     return collector.result()
 
 
-def collect_some(reply: Deliverable, limit_bytes: int = _SOME_BYTES) -> Deferred[bytes]:
+def collect_some(
+    reply: Deliverable, limit_bytes: int = _SOME_BYTES, clock: IReactorTime | None = None
+) -> Deferred[bytes]:
     """
     Take the beginning of a body: for an error's, of which the first words matter.
 
     Never fails but by being cancelled: a body that is longer is cut at
     ``limit_bytes``, one that breaks off is what has come of it.
+
+    :param clock: what is not there after two seconds is not waited for; ``None``: it is.
     """
     collector = _SomeCollector(limit_bytes)
     reply.deliver(collector)
     collected = collector.result()
-    return collected if isinstance(collected, Deferred) else succeed(collected)
+    if not isinstance(collected, Deferred):
+        return succeed(collected)
+    if clock is None:
+        return collected
+    timer = clock.callLater(_SOME_SECONDS, collector.expire)
+
+    def ended(result: bytes | Failure) -> bytes | Failure:
+        if timer.active():
+            timer.cancel()
+        return result
+
+    return collected.addBoth(ended)
 
 
 @implementer(IBodyConsumer)
@@ -135,6 +152,11 @@ class _SomeCollector(_Collector):
 
     def failed(self, reason: Exception) -> None:
         self.finished()
+
+    def expire(self) -> None:
+        """What has come is enough."""
+        self._producer.stopProducing()
+        self._exceeded()
 
     def _exceeded(self) -> None:
         self._fire(b"".join(self._pieces)[: self._limit_bytes])

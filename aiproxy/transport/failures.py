@@ -79,9 +79,13 @@ def read_refusal(status: int, encodings: Iterable[bytes]) -> AIProxyError | None
     """
     Say why nobody could read an answer with this head; ``None`` when it can be read.
 
+    An error is one by its status and its headers, whatever its body is.
+
     :param encodings: the values of its ``Content-Encoding``.
     """
-    if any(encoding.strip().lower() not in (b"", b"identity") for encoding in encodings):
+    if 200 <= status <= 299 and any(
+        encoding.strip().lower() not in (b"", b"identity") for encoding in encodings
+    ):
         why = "the provider sent a compressed answer, which we did not ask for"
     elif not 200 <= status <= 599:
         why = "the provider answered with a status that HTTP does not have"

@@ -267,13 +267,31 @@ class ResponseTests(MemoryTests):
         for encoding in (b"gzip", b"GZIP", b"br", b"identity, gzip"):
             asked = self.ask()
             connection = self.upstream.accept()
-            head = b"HTTP/1.1 429 Slow\r\nContent-Encoding: " + encoding + b"\r\n"
-            connection.send(head + b"Content-Length: 9\r\n\r\n")
+            connection.send(OK_HEAD + b"Content-Encoding: " + encoding + b"\r\n")
+            connection.send(b"Content-Length: 9\r\n\r\n")
             error = self.refusal(asked)
             self.assertIsInstance(error, UpstreamFailed)
             self.assertIn("compressed", str(error))
-            self.assertEqual(getattr(error, "upstream_status", None), 429)
+            self.assertEqual(getattr(error, "upstream_status", None), 200)
             self.assertTrue(connection.transport.disconnecting)
+
+    def test_compressed_error(self) -> None:
+        """A compressed error is one by its status and headers; its words are not ours to read."""
+        head = b"HTTP/1.1 429 Slow\r\nRetry-After: 20\r\nContent-Encoding: gzip\r\n"
+        _, response = self.exchange(answer(b"\x1f\x8b", head))
+        self.assertEqual((response.status, response.headers["retry-after"]), (429, "20"))
+        self.assertEqual(self.successResultOf(self.client.first_words(response)), b"")
+
+    def test_first_words(self) -> None:
+        """Of an error's body no more is waited for than comes in two seconds."""
+        head = b"HTTP/1.1 429 Slow\r\nContent-Length: 100\r\n\r\n"
+        _, response = self.exchange(head + b"slow down")
+        said = self.client.first_words(response)
+        self.upstream.reactor.advance(1.9)
+        self.assertNoResult(said)
+        self.upstream.reactor.advance(0.2)
+        self.assertEqual(self.successResultOf(said), b"slow down")
+        self.assertTrue(self.upstream.connections[0].transport.disconnecting)
 
     def test_impossible_status(self) -> None:
         """A number that is no status is no answer."""

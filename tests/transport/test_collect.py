@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -105,6 +106,24 @@ class CollectSomeTests(SynchronousTestCase):
         self.reply.consumer.received(b"one")
         self.reply.consumer.finished()
         self.assertEqual(self.successResultOf(body), b"one")
+
+    def test_late(self) -> None:
+        """With a clock, what has come after two seconds is enough; no timer is left behind."""
+        clock = Clock()
+        body = collect_some(self.reply, clock=clock)
+        self.reply.consumer.received(b"one")
+        clock.advance(1.9)
+        self.assertNoResult(body)
+        clock.advance(0.2)
+        self.assertEqual(self.successResultOf(body), b"one")
+        self.assertTrue(self.reply.closed)
+        left, ended = ScriptedReply(), ScriptedReply()
+        collect_some(ended, clock=clock)
+        ended.consumer.finished()
+        body = collect_some(left, clock=clock)
+        body.cancel()
+        self.failureResultOf(body, CancelledError)
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_long(self) -> None:
         """A long one is cut at 64 KiB, and the upstream closed."""

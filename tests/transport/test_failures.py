@@ -136,7 +136,8 @@ class ReadFailureTests(SynchronousTestCase):
         """A head that nobody can read is the upstream's failure, with its status."""
         self.assertIsNone(read_refusal(200, []))
         self.assertIsNone(read_refusal(599, [b"", b" Identity"]))
-        for status, encodings in ((200, [b"gzip"]), (429, [b"identity", b"br"]), (600, [])):
+        self.assertIsNone(read_refusal(429, [b"gzip"]))
+        for status, encodings in ((200, [b"gzip"]), (201, [b"identity", b"br"]), (600, [])):
             read = read_refusal(status, encodings)
             assert read is not None
             self.assertIs(type(read), UpstreamFailed)

@@ -19,6 +19,7 @@ _HIDDEN = frozenset(
     name.encode("ascii")
     for name in (*FRAMING, "content-encoding", "proxy-connection", "trailers", "upgrade")
 )
+_NO_CODING = (b"", b"identity")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -30,7 +31,8 @@ def read_fields(fields: Sequence[tuple[bytes, bytes]]) -> Mapping[str, str]:
     """
     shown: dict[str, str] = {}
     for name, value in reversed(fields):
-        if name not in _HIDDEN:
+        coded = name == b"content-encoding" and value.lower() not in _NO_CODING
+        if coded or name not in _HIDDEN:
             try:
                 shown[name.decode("ascii")] = value.decode("utf-8")
             except UnicodeDecodeError:
