@@ -208,6 +208,7 @@ class Proxy:
                 hot = resource.hot_routes()
                 self._site = LlhttpSite(resource, self._reactor, max_request_bytes=most, hot=hot)
             self._site.refused = self._dispatcher.refused
+            self._site.describe = resource.describe_error
         return self._site
 
     def read_metrics(self) -> Dump:

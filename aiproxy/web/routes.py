@@ -24,6 +24,7 @@ from aiproxy.errors import AIProxyError, InternalError, MethodNotAllowed, RouteN
 from aiproxy.transport.http.llhttp_site import HotRoute, HotRoutes
 from aiproxy.transport.http.request import LlhttpRequest
 from aiproxy.transport.relay import ClientStalled
+from aiproxy.web.cors import answer_headers
 from aiproxy.web.edge import Edge
 from aiproxy.web.guard import AdminGuard, Guard
 from aiproxy.web.request import ClientRequest, Envelope, write_envelope
@@ -168,6 +169,20 @@ class RoutesResource(Resource):
                     hot[method.encode(), rule.rule.encode()] = declared.start
         return hot
 
+    def describe_error(
+        self, error: AIProxyError, target: bytes, origin: bytes | None
+    ) -> tuple[Mapping[bytes, bytes], bytes]:
+        """Describe an error of a request that never came here, as its path's clients know it."""
+        path = target.partition(b"?")[0].decode("utf-8", "replace")
+        envelope: Envelope = write_envelope
+        cross_origin = True
+        for method in self._app.url_map.bind("aiproxy").allowed_methods(path):
+            beside = self._find_beside(path, method)
+            envelope, cross_origin = beside.envelope, beside.cross_origin
+        origins = self._edge.origins if cross_origin else ()
+        headers = answer_headers(origins, origin, (b"x-request-id",)) if origins else {}
+        return headers, envelope(error)
+
     def render(self, request: IRequest) -> Any:
         """Answer a request."""
         problem = self._find_problem(request)
@@ -178,7 +193,7 @@ class RoutesResource(Resource):
         client = ClientRequest(request, self._edge)
         failure: AIProxyError | None = problem
         if isinstance(problem, MethodNotAllowed):
-            beside = self._find_beside(request, problem.allowed[0])
+            beside = self._find_beside(_read_path(request), problem.allowed[0])
             client.cross_origin, client.envelope = beside.cross_origin, beside.envelope
             if request.method == b"OPTIONS" and client.write_preflight(problem.allowed):
                 failure = None
@@ -194,9 +209,9 @@ class RoutesResource(Resource):
         declared: DeclaredRoute = self._app.endpoints[endpoint].declared  # type: ignore[attr-defined]
         return declared
 
-    def _find_beside(self, request: Any, method: str) -> DeclaredRoute:
-        """Return the route at the request's path for another method."""
-        endpoint, _ = self._app.url_map.bind("aiproxy").match(_read_path(request), method)
+    def _find_beside(self, path: str, method: str) -> DeclaredRoute:
+        """Return the route at a path for another method."""
+        endpoint, _ = self._app.url_map.bind("aiproxy").match(path, method)
         return self._find_declared(endpoint)
 
     def _find_problem(self, request: Any) -> AIProxyError | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from twisted.internet.defer import succeed
 
-from tests.transport.http.clients import Answer
+from tests.transport.http.clients import Answer, Client
 from tests.web.serving import CONFIG, TOKEN, ScriptedReply, ServingTestCase, whole_reply
 
 PAGE = "https://app.example"
@@ -128,6 +128,18 @@ class AnswerTests(CORSTestCase):
             answer = self.ask_bare(method, path, bearer, f"Origin: {PAGE}", body=b"{")
             self.assertEqual(answer.status, status)
             self.assert_allowed(answer)
+
+    def test_refused(self) -> None:
+        """So is one of a request that is refused before it has come, in its path's envelope."""
+        long = "Content-Length: 99999999999"
+        for path in ("/v1/chat/completions", "/v1/messages"):
+            self.client = Client(self.proxy.site(), self.clock)
+            answer = self.ask_bare("POST", path, f"Origin: {PAGE}", long)
+            self.assertEqual(answer.status, 413)
+            self.assert_allowed(answer)
+            self.assertEqual(answer.json.get("type"), "error" if "messages" in path else None)
+        self.client = Client(self.proxy.site(), self.clock)
+        self.assert_unshared(self.ask_bare("POST", "/admin/reload", f"Origin: {PAGE}", long))
 
     def test_others(self) -> None:
         """Other pages may not, but caches must know that it depends."""

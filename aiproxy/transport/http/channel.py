@@ -30,6 +30,7 @@ from aiproxy.transport.http.common import (
     HEAD_SECONDS,
     IDLE_SECONDS,
     LINGER_SECONDS,
+    Describe,
     choose_request_id,
     write_refusal,
 )
@@ -58,6 +59,7 @@ class ChannelOwner(Shape):
 
     hot: HotRoutes
     channels: set[GatewayChannel]
+    describe: Describe
     draining: bool
     max_request_bytes: int
     reactor: Any
@@ -360,22 +362,22 @@ class LlhttpChannel(Protocol):
         self.refused = True
         if self.peer is None:
             self._look_at_peer()
-        current = self._reader.current
+        asked: Any = self._request or self._reader.current
         if self._request is not None:
-            told = self._request.getHeader(b"x-request-id")
-            method = self._request.method
+            find, target = asked.getHeader, asked.uri
         else:
-            told, method = current.headers.get(b"x-request-id"), current.method
-        chosen = choose_request_id(told)
+            find, target = asked.headers.get, asked.target
+        chosen = choose_request_id(find(b"x-request-id"))
         if self._request is None:  # Else that one has a line of its own.
             address = getattr(self.peer, "host", "local")
             self.site.refused(chosen.decode("ascii"), address, error)
-        head, body = write_refusal(error, chosen, self.secure)
+        told = self.site.describe(error, target, find(b"origin"))
+        head, body = write_refusal(error, chosen, self.secure, told)
         transport: Any = self.transport
         # What the client still sends is read, whatever has paused it.
         transport.unregisterProducer()
         transport.resumeProducing()
-        self.write(head if method == b"HEAD" else head + body)
+        self.write(head if asked.method == b"HEAD" else head + body)
         self._writer.flush()
         self._waiting = b""
         self._deadline.set(LINGER_SECONDS)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
+from typing import TypeAlias
 
 from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
@@ -19,7 +20,9 @@ __all__ = [
     "COMMON_HEADERS",
     "METHODS",
     "TLS_HEADERS",
+    "Describe",
     "choose_request_id",
+    "describe_error",
     "is_proper_head",
     "is_proper_host",
     "origin_form",
@@ -130,13 +133,29 @@ def origin_form(target: bytes) -> bytes:
     return slash + path or b"/"
 
 
-def write_refusal(error: AIProxyError, request_id: bytes, secure: bool) -> tuple[bytes, bytes]:
+#: What an answer says of an error, by the request's target and ``Origin``: headers, and the body.
+Describe: TypeAlias = Callable[
+    [AIProxyError, bytes, bytes | None], tuple[Mapping[bytes, bytes], bytes]
+]
+
+
+def describe_error(
+    error: AIProxyError, target: bytes, origin: bytes | None
+) -> tuple[Mapping[bytes, bytes], bytes]:
+    """Describe an error as OpenAI does, wherever it was."""
+    return {}, dumps(error.envelope())
+
+
+def write_refusal(
+    error: AIProxyError, request_id: bytes, secure: bool, told: tuple[Mapping[bytes, bytes], bytes]
+) -> tuple[bytes, bytes]:
     """
     Write the last answer of a connection: its head and its body.
 
     :param secure: the connection has TLS.
+    :param told: what is said of the error; see :data:`Describe`.
     """
-    body = dumps(error.envelope())
+    more, body = told
     head = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()]
     headers = {
         **(TLS_HEADERS if secure else COMMON_HEADERS),
@@ -145,6 +164,7 @@ def write_refusal(error: AIProxyError, request_id: bytes, secure: bool) -> tuple
         b"content-length": b"%d" % len(body),
         b"x-request-id": request_id,
         b"connection": b"close",
+        **more,
     }
     head += [name + b": " + value for name, value in headers.items()]
     return b"\r\n".join(head) + b"\r\n\r\n", body

@@ -12,6 +12,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from aiproxy.errors import AIProxyError
+from aiproxy.transport.http.common import Describe, describe_error
 
 __all__ = ["GatewayChannel", "GatewaySite"]
 
@@ -34,6 +35,7 @@ class GatewaySite(Site):
     A factory of our connections, whichever kind they are of.
 
     :param max_request_bytes: bound on a request's body.
+    :ivar describe: says what a request that is refused is told of the error.
     :ivar draining: connections close after their answer.
     :ivar refused: called with what is no request that anybody could answer: an
         id, the client's address, and why it was refused.
@@ -48,6 +50,7 @@ class GatewaySite(Site):
         self.max_request_bytes = max_request_bytes
         self.channels: set[GatewayChannel] = set()
         self.draining = False
+        self.describe: Describe = describe_error
         self.refused: Callable[[str, str, AIProxyError], None] = lambda *refusal: None
         self._empty: Deferred[None] | None = None
 

@@ -7,6 +7,7 @@ is OpenAI's error envelope.  Request bodies stay in memory, within the bound.
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from typing import Any, cast
 
@@ -44,6 +45,8 @@ from aiproxy.transport.http.site import GatewaySite
 from aiproxy.wire.durations import write_size
 
 __all__ = ["StockSite"]
+
+_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*")
 
 _log = Logger()
 
@@ -158,11 +161,13 @@ class StockChannel(HTTPChannel):
         if self.refused:
             return
         self.refused = True
-        chosen = self._choose_request_id()
+        chosen = choose_request_id(self._find_header(b"x-request-id"))
         if not self._busy:  # Else that request has a line of its own.
             address = getattr(self.getPeer(), "host", "local")
             self.site.refused(chosen.decode("ascii"), address, error)
-        head, body = write_refusal(error, chosen, self.isSecure())
+        target = getattr(self, "_path", b"")
+        told = self.site.describe(error, target, self._find_header(b"origin"))
+        head, body = write_refusal(error, chosen, self.isSecure(), told)
         transport: Any = self.transport
         # What the client still sends is read, whatever has paused it.
         transport.unregisterProducer()
@@ -231,6 +236,11 @@ class StockChannel(HTTPChannel):
         """The whole request is here."""
         if self.refused:
             return
+        trailers = getattr(self._transferDecoder, "_trailerHeaders", ())
+        if not all(map(_TRAILER.fullmatch, trailers)):
+            # To who takes a bare LF for an end they hold the next request (RFC 9112, 2.2).
+            self._respondToBadRequestAndDisconnect()
+            return
         self._begun = False
         self._busy = True
         self._deadline.cancel()
@@ -273,9 +283,9 @@ class StockChannel(HTTPChannel):
         method = self.requests[0].method if self._busy else getattr(self, "_command", b"")
         return bool(method == b"HEAD")
 
-    def _choose_request_id(self) -> bytes:
-        told = self.requests[0].getHeader(b"x-request-id") if self.requests else None
-        return choose_request_id(told)
+    def _find_header(self, name: bytes) -> bytes | None:
+        """Return a header of the request that is refused, as far as it has come."""
+        return self.requests[0].getHeader(name) if self.requests else None
 
     def _refuse_head(self) -> None:
         self.refuse(RequestHeadTooLarge("the request line or the headers are too long"))

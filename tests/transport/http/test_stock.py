@@ -422,6 +422,10 @@ class RefusingTests(StockTestCase):
             b"3;\x00\r\nabc\r\n",
             b"1" * 2000,
             b"0\r\n" + b"x: y\r\n" * 20_000,
+            b"0\r\nA: b\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"0\r\n\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"0\r\nA : b\r\n\r\n",
+            b"0\r\nA: b\r\n c\r\n\r\n",
         ):
             client = Client(self.site, self.clock)
             client.ask("POST", "/", "Transfer-Encoding: chunked")
