@@ -263,7 +263,7 @@ class Resolver:
         if "*" in (entry.name[:-2] if wildcard else entry.name):
             self.reading.problem(
                 self.reading.find(entry.place, "name"),
-                "has a `*`, which may stand only at the end, as in `groq/*`",
+                "has a `*`; such a name must end in `/*`, as in `groq/*`, and have no other",
             )
         if entry.upstream_model is not None:
             if wildcard and "*" not in entry.upstream_model:

@@ -105,7 +105,9 @@ class Deployments:
             return False
         if "*" in name.text.removesuffix("/*") and name.text != "*":
             self.findings.leave_out(
-                name, "a `*` may stand only at the end, as in `groq/*`; the entry is left out"
+                name,
+                "a name with a `*` must end in `/*`, as in `groq/*`, and have no other; "
+                "the entry is left out",
             )
             return False
         return True

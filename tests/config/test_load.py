@@ -485,8 +485,8 @@ class ModelTests(LoadingTestCase):
             self.assertEqual(
                 self.problems(f"models:\n- name: {name}\n  provider: demo"),
                 [
-                    "c.yaml:2: models[0].name: has a `*`, which may stand only at the end, "
-                    "as in `groq/*`"
+                    "c.yaml:2: models[0].name: has a `*`; such a name must end in `/*`, "
+                    "as in `groq/*`, and have no other"
                 ],
             )
         self.assertEqual(
