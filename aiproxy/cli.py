@@ -131,12 +131,16 @@ def _run(options: list[str]) -> int:
 
 
 def _check(parsed: argparse.Namespace) -> int:
+    from twisted.internet import reactor
+
     from aiproxy.config.load import load
     from aiproxy.config.report import describe
     from aiproxy.errors import ConfigurationError
+    from aiproxy.proxy import Proxy
 
     try:
         loaded = load(parsed.config, env_file=parsed.env_file)
+        Proxy(loaded.config, reactor)  # Opens nothing, and says what adapters cannot use.
     except ConfigurationError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
-from aiproxy.config.schema import Config
+from aiproxy.config.schema import Config, Model
 from aiproxy.config.secret import Secret
 from aiproxy.dialects.signatures import SignatureMemory
+from aiproxy.errors import ConfigurationError, Problem
 from aiproxy.gateway.body_log import BodyLog
 from aiproxy.gateway.dispatch import Dispatcher
 from aiproxy.gateway.gauges import read_gauges
@@ -36,6 +37,7 @@ from aiproxy.transport.http.stock import StockSite
 from aiproxy.transport.images import ImageFetcher
 from aiproxy.transport.socket_group import group_sockets
 from aiproxy.transport.state import StateStore
+from aiproxy.transport.tls import TLSSettings
 from aiproxy.web.reload import Reload, unavailable
 
 if TYPE_CHECKING:
@@ -72,8 +74,8 @@ class Proxy:
     :param report: called with the record of each call when it is over.
     :param wall: seconds since the epoch.
     :param environment: names the HTTP proxies on the way to upstreams (``HTTPS_PROXY``, …).
-    :raises ConfigurationError: a certificate's file cannot be used, or a
-        package's adapter cannot be loaded.
+    :raises ConfigurationError: a certificate's file cannot be used, a
+        package's adapter cannot be loaded, or a drill's script has mistakes.
     :param access_token: what clients show where the configuration has neither
         ``AUTH_TOKEN`` nor ``keys``, for nobody comes in without a token; one
         is made up if it is not given.
@@ -168,16 +170,31 @@ class Proxy:
             self._site.max_request_bytes = config.server.max_request_bytes
 
     def _compile(self, config: Config) -> Plan:
-        for tls in {tls_settings(model) for model in config.models}:
-            self._client.load(tls)
-        for model in config.models:
-            self._registry.find(model)  # What cannot be loaded is known now.
+        self._load(config.models)
         tokens = config.auth_tokens
         if not config.requires_auth:
             if self._made_up is None:
                 self._made_up = Secret(f"sk-aiproxy-{secrets.token_urlsafe(24)}")
             tokens = (self._made_up,)
         return Plan(config, Access(tokens, config.keys), self._registry)
+
+    def _load(self, models: Iterable[Model]) -> None:
+        """Load what models need now; what cannot be loaded is told with the first one's place."""
+        loaded: set[TLSSettings] = set()
+        problems: dict[str, Problem] = {}
+        for model in models:
+            tls, place = tls_settings(model), model.place
+            try:
+                if tls not in loaded:
+                    loaded.add(tls)
+                    self._client.load(tls)
+                self._registry.find(model)
+            except ConfigurationError as error:
+                for found in error.problems:
+                    problem = Problem(found.message, place.file, place.line)
+                    problems.setdefault(found.message, problem)
+        if problems:
+            raise ConfigurationError(problems.values())
 
     def resource(self) -> RoutesResource:
         """Return the resource of all routes; it can stand anywhere in a tree."""

@@ -84,6 +84,21 @@ class CheckTests(CommandTestCase):
         self.assertRegex(err, r"(?m)^\S*c\.yaml:2: ")
         self.assertRegex(err, r"(?m)^\S*c\.yaml:3: ")
 
+    def test_adapter(self) -> None:
+        """What an adapter cannot use, so that the server would not start, is a problem too."""
+        self.write(
+            """
+            providers: {d: {type: chaos, body: {chaos: {faults: [{times: 2}, {times: maybe}]}}}}
+            models: [{name: a, provider: d}]
+            """
+        )
+        status, out, err = self.run_command("check", "-c", "c.yaml")
+        self.assertEqual((status, out), (1, ""))
+        self.assertEqual(
+            err,
+            "c.yaml:2: model a: body.chaos: faults[1]: times: must be a whole number, not text\n",
+        )
+
     def test_warning(self) -> None:
         """A token that is missing is an error here."""
         self.write(

@@ -73,6 +73,34 @@ class ProxyTests(LoadingTestCase):
                 """
             )
 
+    def test_places(self) -> None:
+        """What models cannot use is told at once, with its place, that of many with the first."""
+        self.write("no certificate", "ca.pem")
+        with self.assertRaises(ConfigurationError) as caught:
+            self.make(
+                """
+                providers:
+                  drill: {type: chaos, body: {chaos: [99, {times: maybe}]}}
+                  up: {base_url: "https://up.example/v1", token: x, ca_bundle: ca.pem}
+                models:
+                - {name: a, provider: drill}
+                - {name: up/one, provider: up}
+                - {name: up/two, provider: up}
+                - {name: b, provider: drill, body: {chaos: {repeat: maybe}}}
+                """
+            )
+        bundle, messages = (self.folder / "ca.pem").absolute(), str(caught.exception).splitlines()
+        self.assertIn("c.yaml:5: model a: body.chaos: faults[0]: '99' is no error", messages[0])
+        self.assertEqual(
+            [messages[1], messages[3]],
+            [
+                "c.yaml:5: model a: body.chaos: faults[1]: times: must be a whole number, not text",
+                "c.yaml:8: model b: body.chaos: repeat: must be true or false, not text",
+            ],
+        )
+        self.assertIn(f"c.yaml:6: ca_bundle {bundle}: ", messages[2])
+        self.assertEqual(len(messages), 4)
+
     def test_change(self) -> None:
         """Another configuration takes the place of the one before; what has no token keeps its."""
         proxy = self.make(DEMO)

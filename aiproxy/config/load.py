@@ -150,7 +150,7 @@ def _read_file(
         if not problems:
             reading.problem(Place(line=1), "the file is empty; it needs at least `models:`")
         return None
-    return SectionKind(File).read(tree, Place(line=tree.line), reading)
+    return SectionKind(File).read(tree, Place(line=tree.line, file=file), reading)
 
 
 def _first_run(environment: Environment, reading: Reading) -> File:

@@ -22,24 +22,26 @@ class Place:
     :param path: as in ``models[2].priority``.
     :param key: the same without index and name: ``models[].priority``.
     :param line: None for what no file holds.
+    :param file: likewise.
     """
 
     path: str = ""
     key: str = ""
     line: int | None = None
+    file: str | None = None
 
     def below(self, name: str, line: int | None) -> Place:
         """Return the place of a key of this mapping."""
         dot = "." if self.path else ""
-        return Place(f"{self.path}{dot}{name}", f"{self.key}{dot}{name}", line)
+        return Place(f"{self.path}{dot}{name}", f"{self.key}{dot}{name}", line, self.file)
 
     def named(self, name: str, line: int) -> Place:
         """Return the place of an entry whose name the user has chosen."""
-        return Place(f"{self.path}.{shorten(name)}", f"{self.key}.NAME", line)
+        return Place(f"{self.path}.{shorten(name)}", f"{self.key}.NAME", line, self.file)
 
     def item(self, index: int, line: int) -> Place:
         """Return the place of an item of this list."""
-        return Place(f"{self.path}[{index}]", f"{self.key}[]", line)
+        return Place(f"{self.path}[{index}]", f"{self.key}[]", line, self.file)
 
 
 @define
@@ -85,7 +87,7 @@ class Reading:
     def find(self, place: Place, tail: str) -> Place:
         """Return the place of what ``tail`` names below ``place``, written or not."""
         path = f"{place.path}.{tail}"
-        return Place(path, path, self.lines.get(path, place.line))
+        return Place(path, path, self.lines.get(path, place.line), place.file)
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ from aiproxy.errors import ConfigurationError, Problem
 from aiproxy.interfaces import IProvider, IReply
 from aiproxy.providers.call import Call
 from aiproxy.providers.chaos.network import MemoryNetwork
+from aiproxy.providers.chaos.script import ScriptError
 from aiproxy.providers.chaos.upstream import ChaosUpstream
 from aiproxy.providers.http import HTTPProvider
 from aiproxy.transport.client import UpstreamClient
@@ -49,9 +50,10 @@ class ChaosProvider:
             self.upstream = ChaosUpstream(
                 script, clock=clock, name=model.name, keep_alive=False, records=False
             )
-        except ValueError as mistake:
-            message = f"model {model.name}: body.{_KEY}: {mistake}"
-            raise ConfigurationError([Problem(message, line=model.place.line)]) from mistake
+        except ScriptError as error:
+            raise ConfigurationError(
+                Problem(f"model {model.name}: body.{_KEY}: {mistake}") for mistake in error.mistakes
+            ) from error
         client = UpstreamClient(MemoryNetwork(clock, self.upstream))
         self._http = HTTPProvider(client, OpenAIDialect())
 

@@ -13,16 +13,35 @@ mapping with ``fault`` and options::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from attrs import Attribute, define, evolve, field, fields, frozen
-from attrs.validators import and_, ge, in_, instance_of, optional
+from attrs.validators import in_
 
+from aiproxy.config.reading import nearest
+from aiproxy.config.tree import shorten
 from aiproxy.providers.chaos.errors import ERRORS
+from aiproxy.providers.chaos.script_values import (
+    choice,
+    count,
+    flag,
+    mapping,
+    number,
+    text,
+    type_name,
+)
 
-__all__ = ["ANSWER", "CONNECTION_FAULTS", "FAULTS", "Playback", "Script", "Step", "read_script"]
+__all__ = [
+    "ANSWER",
+    "CONNECTION_FAULTS",
+    "FAULTS",
+    "Playback",
+    "Script",
+    "ScriptError",
+    "Step",
+    "read_script",
+]
 
 #: Faults that meet a connection: no request is seen.
 CONNECTION_FAULTS: Final = frozenset({"dns", "refuse", "tls"})
@@ -37,37 +56,21 @@ ANSWER: Final = (
     "At the top he lit the lamp, wound the clock,  and wrote down the weather.\n\n"
     "Nobody had had to tell him why: ships came home, and that was all."
 )
+_CONTINUATIONS: Final = ("go_on", "start_over", "overlap", "paraphrase", "refuse")
 
 S = TypeVar("S")
 
 
-def _number(default: float | None = None) -> Any:
-    return field(default=default, validator=optional(and_(instance_of((int, float)), ge(0))))
+class ScriptError(ValueError):
+    """
+    A script that is none.
 
+    :param mistakes: each with its place.
+    """
 
-def _count(default: int | None = None) -> Any:
-    return field(default=default, validator=optional(and_(instance_of(int), ge(0))))
-
-
-def _text(default: str | None = None) -> Any:
-    return field(default=default, validator=optional(instance_of(str)))
-
-
-def _flag() -> Any:
-    return field(default=False, validator=instance_of(bool))
-
-
-def _choice(default: str, *others: str) -> Any:
-    return field(default=default, validator=in_((default, *others)))
-
-
-def _mapping(**default: object) -> Any:
-    return field(default=default, validator=_check_mapping)
-
-
-def _check_mapping(_: object, attribute: Attribute[Any], value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{attribute.name!r} must be a mapping")
+    def __init__(self, mistakes: Iterable[str]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(self.mistakes))
 
 
 @frozen
@@ -96,30 +99,28 @@ class Step:
     """
 
     fault: str = field(default="none", validator=in_(FAULTS))
-    times: int = _count(1)
-    lasts: float | None = _number()
+    times: int = count(1)
+    lasts: float | None = number()
     error: str = field(default="500", converter=str)
-    message: str | None = _text()
-    code: str | None = _text()
-    headers: Mapping[str, str] = _mapping()
-    retry_after: float | None = _number()
-    told_by: str = _choice("seconds", "date", "ms", "body", "words")
-    after_events: int | None = _count()
-    after_characters: int | None = _count()
-    after_bytes: int | None = _count()
-    end: str = _choice("close", "reset", "clean", "open")
-    delay: float | None = _number()
-    ping_every: float | None = _number()
-    ping: str = _choice("comment", "event")
-    looks: str = _choice("content", "noise")
-    part: str | None = field(
-        default=None, validator=optional(in_(("answer", "event", "line", "header")))
-    )
-    events: int = _count(0)
-    size: int = _count(1024)
-    tool: bool = _flag()
-    answer: str | None = _text()
-    continuation: str | None = _text()
+    message: str | None = text()
+    code: str | None = text()
+    headers: Mapping[str, str] = mapping()
+    retry_after: float | None = number()
+    told_by: str = choice("seconds", "date", "ms", "body", "words", default="seconds")
+    after_events: int | None = count()
+    after_characters: int | None = count()
+    after_bytes: int | None = count()
+    end: str = choice("close", "reset", "clean", "open", default="close")
+    delay: float | None = number()
+    ping_every: float | None = number()
+    ping: str = choice("comment", "event", default="comment")
+    looks: str = choice("content", "noise", default="content")
+    part: str | None = choice("answer", "event", "line", "header")
+    events: int = count(0)
+    size: int = count(1024)
+    tool: bool = flag()
+    answer: str | None = text()
+    continuation: str | None = choice(*_CONTINUATIONS)
 
     def __attrs_post_init__(self) -> None:
         if self.error not in ERRORS and not (self.error.isdecimal() and len(self.error) == 3):
@@ -143,12 +144,12 @@ class Script:
     """
 
     faults: tuple[Step, ...] = ()
-    repeat: bool = _flag()
-    answer: str = field(default=ANSWER, validator=instance_of(str))
-    continuation: str = _choice("go_on", "start_over", "overlap", "paraphrase", "refuse")
-    pace: float = _number(0.0)
-    tool: bool = _flag()
-    arguments: Mapping[str, Any] = _mapping(city="Zürich", days=3)
+    repeat: bool = flag()
+    answer: str = text(ANSWER)
+    continuation: str = choice(*_CONTINUATIONS, default="go_on")
+    pace: float = number(0.0)
+    tool: bool = flag()
+    arguments: Mapping[str, Any] = mapping(city="Zürich", days=3)
 
     def settings_for(self, step: Step) -> Script:
         """Return what holds for a step: its own settings over these."""
@@ -164,27 +165,37 @@ def read_script(data: object) -> Script:
     """
     Read a script from plain data, as YAML or JSON give it.
 
-    :raises ValueError: it says where the mistake is.
+    :raises ScriptError: with the first mistake of each step, and of the rest.
     """
     if not isinstance(data, Mapping):
         data = {"faults": data}
     steps = data.get("faults", ())
     if not isinstance(steps, list | tuple):
-        raise ValueError("faults: must be a list")
-    read = tuple(_read_step(step, f"faults[{index}]") for index, step in enumerate(steps))
-    script = _make(Script, {**data, "faults": read}, "script")
-    for index, step in enumerate(read):
-        _at(f"faults[{index}]", partial(script.settings_for, step))
-    if script.repeat and not any(step.times or step.lasts for step in read):
-        raise ValueError("repeat: there is nothing that ends and could begin anew")
+        raise ScriptError([f"faults: must be a list, not {type_name(steps)}"])
+    faults: list[Step] = []
+    mistakes: list[str] = []
+    for index, step in enumerate(steps):
+        try:
+            faults.append(_read_step(step))
+        except ValueError as mistake:
+            mistakes.append(f"faults[{index}]: {mistake}")
+    script = Script()
+    try:
+        script = _make(Script, {**data, "faults": tuple(faults)})
+    except ValueError as mistake:
+        mistakes.append(str(mistake))
+    if script.repeat and not mistakes and not any(step.times or step.lasts for step in faults):
+        mistakes.append("repeat: there is nothing that ends and could begin anew")
+    if mistakes:
+        raise ScriptError(mistakes)
     return script
 
 
-def _read_step(data: object, where: str) -> Step:
+def _read_step(data: object) -> Step:
     if isinstance(data, str | int):
         data = {"fault": data}
     if not isinstance(data, Mapping):
-        raise ValueError(f"{where}: must be a fault's name, a status or a mapping")
+        raise ValueError("must be a fault's name, a status or a mapping")
     values = dict(data)
     fault = values.get("fault", "none")
     if isinstance(fault, str) and fault.isdecimal():
@@ -192,24 +203,18 @@ def _read_step(data: object, where: str) -> Step:
     if isinstance(fault, int) or str(fault) in ERRORS:
         values.update(fault="error", error=fault)
     elif str(fault) not in FAULTS:
-        raise ValueError(f"{where}: {fault!r} is none of {_list(FAULTS | set(ERRORS))}")
-    return _make(Step, values, where)
+        raise ValueError(f"{fault!r} is none of {_list(FAULTS | set(ERRORS))}")
+    return _make(Step, values)
 
 
-def _make(kind: type[S], values: Mapping[Any, Any], where: str) -> S:
-    known: tuple[Attribute[Any], ...] = fields(kind)  # type: ignore[arg-type]
+def _make(kind: type[S], values: Mapping[Any, Any]) -> S:
+    attributes: tuple[Attribute[Any], ...] = fields(kind)  # type: ignore[arg-type]
+    known = [each.name for each in attributes]
     for name in values:
-        if name not in {each.name for each in known}:
-            raise ValueError(f"{where}: has no key {name!r}")
-    return _at(where, lambda: kind(**values))
-
-
-def _at(where: str, make: Callable[[], S]) -> S:
-    try:
-        return make()
-    except (ValueError, TypeError) as mistake:
-        # attrs adds the attribute to its words.
-        raise ValueError(f"{where}: {mistake.args[0]}") from mistake
+        if name not in known:
+            near = nearest(str(name), known) or f"; the keys here are {', '.join(known)}"
+            raise ValueError(f"{shorten(str(name))}: unknown key{near}")
+    return kind(**values)
 
 
 def _list(names: Any) -> str:

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy.providers.chaos.errors import ERRORS
-from aiproxy.providers.chaos.script import FAULTS, Playback, Step, read_script
+from aiproxy.providers.chaos.script import (
+    FAULTS,
+    Playback,
+    ScriptError,
+    Step,
+    read_script,
+)
 
 
 class ReadScriptTests(SynchronousTestCase):
@@ -36,23 +42,47 @@ class ReadScriptTests(SynchronousTestCase):
     def test_mistakes(self) -> None:
         """Each mistake is told with its place."""
         for data, words in (
-            ("cut", "faults: must be a list"),
-            ({"steps": []}, "script: has no key 'steps'"),
+            ("cut", "faults: must be a list, not text"),
+            ({"steps": []}, "steps: unknown key; the keys here are faults, repeat, "),
+            ({"repeat": "maybe"}, "repeat: must be true or false, not text"),
+            ({"answer": None}, "answer: must be text, not nothing"),
             (["none", "explode"], "faults[1]: 'explode' is none of "),
-            ([{"fault": "cut", "afterevents": 1}], "faults[0]: has no key 'afterevents'"),
-            ([{"fault": "cut", "after_events": -1}], "faults[0]: "),
-            ([{"fault": "cut", "after_events": "3"}], "faults[0]: "),
-            ([{"fault": "cut", "end": "gently"}], "faults[0]: 'end' must be in "),
+            ([{"fault": "cut", "afterevents": 1}], "faults[0]: afterevents: unknown key; did"),
+            ([{"after_events": -1}], "faults[0]: after_events: must not be negative"),
+            ([{"after_events": "3"}], "faults[0]: after_events: must be a whole number, not text"),
+            ([{"after_events": 0.5}], "faults[0]: after_events: must be a whole number, not a "),
+            ([{"times": True}], "faults[0]: times: must be a whole number, not true or false"),
+            ([{"delay": [1]}], "faults[0]: delay: must be a number, not a list"),
+            ([{"tool": 1}], "faults[0]: tool: must be true or false, not a number"),
+            ([{"message": {}}], "faults[0]: message: must be text, not a mapping"),
+            (
+                [{"fault": "cut", "end": None}],
+                "faults[0]: end: must be close, reset, clean or open",
+            ),
             ([{"fault": "error_inside", "error": "nothing"}], "faults[0]: 'nothing' is no error"),
-            ([{"continuation": "sing"}], "faults[0]: 'continuation' must be in "),
-            ([{"headers": 3}], "faults[0]: 'headers' must be a mapping"),
+            ([{"continuation": "sing"}], "faults[0]: continuation: must be go_on, start_over, "),
+            ([{"headers": 3}], "faults[0]: headers: must be a mapping, not a number"),
             ([True], "faults[0]: 'True' is no error"),
             ([["cut"]], "faults[0]: must be a fault's name"),
             ([{"fault": ["cut"]}], "faults[0]: ['cut'] is none of"),
             ({"repeat": True}, "repeat: there is nothing that ends"),
         ):
-            error = self.assertRaises(ValueError, read_script, data)
-            self.assertIn(words, str(error))
+            error = self.assertRaises(ScriptError, read_script, data)
+            self.assertEqual((error.mistakes[0][: len(words)], error.mistakes[1:]), (words, ()))
+
+    def test_all_mistakes(self) -> None:
+        """All steps with a mistake are told, and what is wrong besides."""
+        data = {"faults": ["cut", "cutt", 99, {"after": 5}], "repeat": "maybe"}
+        error = self.assertRaises(ScriptError, read_script, data)
+        self.assertEqual(
+            [mistake.split(" ")[:2] for mistake in error.mistakes],
+            [
+                ["faults[1]:", "'cutt'"],
+                ["faults[2]:", "'99'"],
+                ["faults[3]:", "after:"],
+                ["repeat:", "must"],
+            ],
+        )
 
 
 class PlaybackTests(SynchronousTestCase):
