@@ -46,6 +46,7 @@ class WorkerProcess(Protocol):
 
     def __init__(self, reactor: Any, place: int) -> None:
         self.failed = False
+        self._stopping = False
         self._reactor = reactor
         self._place = place
         self._server: Server | None = None
@@ -71,9 +72,9 @@ class WorkerProcess(Protocol):
         self._conversation.received(data)
 
     def connectionLost(self, reason: Failure = ...) -> None:  # type: ignore[assignment]
-        """The supervisor is gone: nobody would bring us back, or stop us."""
+        """The supervisor is gone, or our reactor ends: nobody would bring us back, or stop us."""
         self._conversation.end()
-        if self._server is not None and not self._server.service.draining:
+        if not self._stopping:
             self._log.error("the supervisor is gone: stopping")
         self._stop()
 
@@ -141,6 +142,8 @@ class WorkerProcess(Protocol):
         return stopping
 
     def _fail(self, failure: Failure) -> None:
+        if self._stopping and failure.check(ConversationOver):
+            return  # It was told to stop before it had begun.
         self._log.failure("a worker cannot begin", failure)
         self.failed = True
         self._stop()
@@ -159,6 +162,7 @@ class WorkerProcess(Protocol):
     # --- what the supervisor says -----------------------------------------------
 
     def _stop(self, _: object = None) -> None:
+        self._stopping = True
         with suppress(ReactorNotRunning):
             self._reactor.stop()
 

@@ -77,6 +77,7 @@ class WorkerTests(WorkersTestCase):
         self.assertIn(b"data: [DONE]", await stream.end())
         self.assertEqual(await server.ended(), 0)
         self.assertNotIn("Traceback", server.output)
+        self.assertNotIn("#error]", server.output)
         self.assertEqual(server.output.count("aiproxy 0"), 1)
 
     async def test_interrupt(self) -> None:
@@ -255,6 +256,7 @@ class HandOverTests(WorkersTestCase):
         self.assertEqual((load.refused, load.lost), ([], []))
         self.assertEqual(set(load.statuses), {200})
         self.assertNotIn("Traceback", server.output)
+        self.assertNotIn("#error]", server.output)
 
     def find_successor(self, server: Server) -> int:
         """Return the process that follows."""
