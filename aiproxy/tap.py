@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from twisted.application.service import IService
+from twisted.logger import globalLogPublisher
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
@@ -29,6 +30,7 @@ from aiproxy.server import Server
 from aiproxy.signals import install_signals
 from aiproxy.transport.socket_group import group_sockets
 from aiproxy.workers.handover import Handed
+from aiproxy.workers.log_file import SharedLogFile
 from aiproxy.workers.pid_file import PidFile
 from aiproxy.workers.supervisor import MOST_WORKERS, Supervisor
 
@@ -105,6 +107,9 @@ def makeService(options: Options) -> IService:
         raise SystemExit(f"aiproxy: {error}") from None
     if options["workers"] is None:
         return _serve(server, places, load, running)
+    log_file = SharedLogFile.of(options.parent)
+    if log_file is not None:
+        globalLogPublisher.addObserver(log_file)
     supervisor = Supervisor(
         loaded,
         arguments,

@@ -287,7 +287,7 @@ class HandOverTests(WorkersTestCase):
         self.assertEqual(await self.status(server), 200)
 
     async def test_daemon(self) -> None:
-        """A daemon's pid file changes hands, and so do the counts of its limits."""
+        """A daemon's pid file and log change hands, and so do the counts of its limits."""
         self.write(
             "models: [{name: demo/echo, provider: demo, requests_per_minute: 3}]\n"
             "server: {state: state, access_log: none}\n"
@@ -309,7 +309,12 @@ class HandOverTests(WorkersTestCase):
         self.assertFalse((self.folder / "our.pid.old").exists())
         statuses = [(await self.ask(where, write_chat("hi"))).status for _ in range(2)]
         self.assertEqual(statuses, [200, 429])
-        self.assertNotIn("Traceback", log.read_text())
+        logged = log.read_text()
+        for said, count in (("starting up", 2), (" serves 1 model", 2), ("this one ends", 1)):
+            self.assertEqual(logged.count(said), count, logged)
+        for line in logged.splitlines():
+            self.assertRegex(line, r"^\d{4}-\d\d-\d\dT\S+ \[\S+\] ")
+        self.assertNotIn("#error]", logged)
 
     async def end_daemon(self, file: Path) -> None:
         """End the daemon of a pid file, which goes with it."""
