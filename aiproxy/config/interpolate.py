@@ -2,7 +2,8 @@
 ``${VAR}``, ``${VAR:-default}`` and ``$$`` in the values of the configuration.
 
 A dollar that begins neither is itself.  What a variable holds is not expanded
-again, and a default holds no further ``${…}``.
+again, and a default holds no further ``${…}``.  A variable that holds nothing,
+or blanks, counts as one that is not set, as it does for our own settings.
 """
 
 from __future__ import annotations
@@ -38,8 +39,6 @@ def expand(text: str, variables: Mapping[str, str]) -> Expansion:
     """
     Replace the references in ``text``.
 
-    As in a shell, ``:-`` also stands in for a variable that is set but empty.
-
     :raises ValueError: for a ``${`` that is not a well-formed reference.
     """
     if "$" not in text:
@@ -55,13 +54,13 @@ def expand(text: str, variables: Mapping[str, str]) -> Expansion:
             parts.append("$")
             continue
         expanded = True
-        value = variables.get(match["name"])
-        if match["default"] is not None:
-            parts.append(value or match["default"])
-        elif value is None:
-            missing[match["name"]] = None
-        else:
+        value = variables.get(match["name"], "")
+        if value.strip():
             parts.append(value)
+        elif match["default"] is not None:
+            parts.append(match["default"])
+        else:
+            missing[match["name"]] = None
     parts.append(_literal(text[position:]))
     return Expansion("".join(parts), expanded, tuple(missing))
 

@@ -158,7 +158,7 @@ class ScalarTests(LoadingTestCase):
         )
 
     def test_missing_variable(self) -> None:
-        """A variable that is not set is named, several of them too."""
+        """A variable that is not set, or empty, is named, several of them too."""
         self.assertEqual(
             self.model_problem("priority: ${P}"),
             "c.yaml:4: models[0].priority: the environment variable P is not set",
@@ -166,6 +166,11 @@ class ScalarTests(LoadingTestCase):
         self.assertEqual(
             self.model_problem("upstream_model: ${P}${Q}"),
             "c.yaml:4: models[0].upstream_model: the environment variables P, Q are not set",
+        )
+        text = "models:\n- name: a\n  provider: demo\n  upstream_model: ${P}"
+        self.assertEqual(
+            self.problems(text, {"P": ""}),
+            ["c.yaml:4: models[0].upstream_model: the environment variable P is not set"],
         )
 
     def test_tokens(self) -> None:

@@ -419,11 +419,30 @@ class TokenTests(LoadingTestCase):
         self.assertEqual(loaded.config.models[0].tokens, (Secret("x"),))
         self.assertIsNone(loaded.config.models[0].disabled)
 
-    def test_empty_is_none(self) -> None:
-        """A variable that is set but empty is no token; the type's variable counts."""
-        text = "models: [{name: a, provider: groq, token: '${KEY}'}]"
-        model = self.model(text, {"KEY": " ", "GROQ_API_KEY": "env"})
-        self.assertEqual(model.tokens, (Secret("env"),))
+    def test_empty_variable(self) -> None:
+        """It is one that is not set: no other key stands in for the one that was meant."""
+        own = "models:\n- name: a\n  provider: groq\n  %s"
+        for text in (
+            self.TEXT % "token: '${KEY}'",
+            self.TEXT % "tokens: ['${KEY}']",
+            own % "token: ${KEY}",
+            own % "token: sk-${KEY}",
+            own % "tokens: ['${KEY}', x]",
+        ):
+            unset = self.load(text, {"GROQ_API_KEY": "env"})
+            self.assertEqual(len(unset.warnings), 1)
+            for empty in ("", " "):
+                loaded = self.load(text, {"GROQ_API_KEY": "env", "KEY": empty})
+                self.assertEqual(loaded.config, unset.config)
+                self.assertEqual(loaded.warnings, unset.warnings)
+
+    def test_nothing_written(self) -> None:
+        """Nothing, or a default that is nothing, is no token; the type's variable counts."""
+        for token in ("", "~", "''", "' '", "${KEY:-}"):
+            text = f"models:\n- name: a\n  provider: groq\n  token: {token}"
+            for key in ({}, {"KEY": ""}):
+                model = self.model(text, {**key, "GROQ_API_KEY": "env"})
+                self.assertEqual((model.tokens, model.disabled), ((Secret("env"),), None))
 
 
 class ModelTests(LoadingTestCase):
