@@ -150,6 +150,23 @@ class HealthTests(CommandTestCase):
         self.set_variable("PORT", self.port)
         self.assertEqual(self.run_command("health")[0], 0)
 
+    def test_light(self) -> None:
+        """A container asks every few seconds: nothing of the server is imported for it."""
+        code = (
+            "import sys; from aiproxy.cli import main; status = main(['health', *sys.argv[1:]]);"
+            " print(status, 'twisted' in sys.modules)"
+        )
+        for arguments in ([self.url], []):
+            run = subprocess.run(
+                [sys.executable, "-c", code, *arguments],
+                cwd=self.folder,
+                env={"PORT": self.port},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            self.assertEqual(run.stdout.splitlines()[-1], "0 False")
+
     def test_not_ready(self) -> None:
         """Any other status is a failure."""
         status, out, err = self.run_command("health", f"{self.url}/other")
