@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -158,7 +159,9 @@ def _check(parsed: argparse.Namespace) -> int:
 
 
 def _health(parsed: argparse.Namespace) -> int:
-    url = parsed.url or f"http://127.0.0.1:{os.environ.get('PORT') or 8080}"
+    url = parsed.url or f"http://127.0.0.1:{_own_port()}"
+    if "://" not in url:
+        url = f"http://{url}"
     if urlsplit(url).path in ("", "/"):
         url = f"{url.rstrip('/')}/health/ready"
     try:
@@ -171,3 +174,13 @@ def _health(parsed: argparse.Namespace) -> int:
     except (URLError, OSError, ValueError) as error:
         print(f"{url}: {getattr(error, 'reason', error)}", file=sys.stderr)
     return 1
+
+
+def _own_port() -> int:
+    """Return ``PORT`` as a server that is started in this folder reads it, from ``.env`` too."""
+    from aiproxy.config.environment import read_environment, read_settings
+    from aiproxy.config.sources import Sources
+
+    environment, _ = read_environment(os.environ, None, Path.cwd(), Sources())
+    settings, _ = read_settings(environment)
+    return settings.port

@@ -140,15 +140,19 @@ class HealthTests(CommandTestCase):
 
     def test_ready(self) -> None:
         """A server's address alone means its ready route."""
-        for url in (self.url, f"{self.url}/", f"{self.url}/health/ready"):
+        for url in (self.url, f"{self.url}/", f"{self.url}/health/ready", f"127.0.0.1:{self.port}"):
             self.assertEqual(
                 self.run_command("health", url), (0, f"{self.url}/health/ready: 200\n", "")
             )
 
     def test_default(self) -> None:
-        """Without a URL it is this machine's port ``$PORT``."""
+        """Without a URL it is this machine's port ``$PORT``, also of ``.env``, as for a server."""
+        ready = (0, f"{self.url}/health/ready: 200\n", "")
+        self.write(f"PORT={self.port}\n", name=".env")
+        self.assertEqual(self.run_command("health"), ready)
+        self.write("PORT=1\n", name=".env")
         self.set_variable("PORT", self.port)
-        self.assertEqual(self.run_command("health")[0], 0)
+        self.assertEqual(self.run_command("health"), ready)
 
     def test_light(self) -> None:
         """A container asks every few seconds: nothing of the server is imported for it."""
@@ -174,7 +178,7 @@ class HealthTests(CommandTestCase):
 
     def test_nobody(self) -> None:
         """Nobody there, or no URL at all, is a failure with its reason."""
-        for url in ("http://127.0.0.1:1/x", "nonsense"):
+        for url in ("http://127.0.0.1:1/x", "nonsense://here/x"):
             status, _, err = self.run_command("health", url)
             self.assertEqual(status, 1)
             self.assertIn(f"{url}", err)
