@@ -22,7 +22,7 @@ __all__ = [
     "find_places",
     "make_endpoint",
     "refuse_unguarded",
-    "url_of",
+    "where_of",
 ]
 
 _NEEDS_TOKEN = (
@@ -37,6 +37,12 @@ _NEEDS_TOKEN = (
 _BACKLOG: Final = 4096
 #: Kinds of endpoints that have one, and the place of theirs where it has no name.
 _BACKLOG_PLACES: Final = {"tcp": 3, "tcp6": 3, "ssl": 6, "unix": 3}
+#: Of an address that stands for all of them: the one of this machine, and the others.
+#: Where the kernel lets it, as Linux does, a socket for all of IPv6 is for IPv4 as well.
+_ALL: Final = {
+    "0.0.0.0": ("127.0.0.1", "and on every other IPv4 address"),
+    "::": ("::1", "and on every other address"),
+}
 
 
 class ListenError(Exception):
@@ -79,7 +85,7 @@ def find_places(endpoints: Sequence[str], address: str | None, config: Config) -
 
     :param endpoints: Twisted's descriptions, or ``tls:…``.
     :param address: ``HOST:PORT``.  Without any of these it is the
-        configuration's port: everywhere with a token, else on this machine.
+        configuration's port: every IPv4 address with a token, else this machine's.
     :raises ListenError: one of them is none, or nobody guards it.
     """
     places = [_read_endpoint(text) for text in endpoints]
@@ -124,15 +130,15 @@ def cannot_listen(name: str, failure: Failure) -> ListenError:
     return ListenError(f"cannot listen on {name}: {getattr(error, 'strerror', None) or error}")
 
 
-def url_of(address: object, tls: ServerTLSSettings | None = None) -> str:
-    """Return the URL of a port that is open at an address, or the address's name."""
+def where_of(address: object, tls: ServerTLSSettings | None = None) -> tuple[str, ...]:
+    """Return the URL of a port that is open at an address, or its name, and where else it is."""
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     if host is None:
-        return str(getattr(address, "name", address))
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+        return (str(getattr(address, "name", address)),)
+    host, *others = _ALL.get(host, (host,))
     scheme = "http" if tls is None else "https"
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    return (url, *others)
 
 
 def _read_endpoint(text: str) -> Place:

@@ -22,7 +22,7 @@ from aiproxy.announce import announce
 from aiproxy.config.load import Loaded
 from aiproxy.config.load import load as load_files
 from aiproxy.errors import ConfigurationError
-from aiproxy.listening import ListenError, Place, find_places, make_endpoint, url_of
+from aiproxy.listening import ListenError, Place, find_places, make_endpoint, where_of
 from aiproxy.notify import notify
 from aiproxy.proxy import in_thread
 from aiproxy.reload import Reloader
@@ -51,7 +51,12 @@ class Options(UsageOptions):
     optParameters: ClassVar = [
         ["config", "c", None, "Configuration file (YAML)."],
         ["env-file", "e", None, "File with environment variables (.env)."],
-        ["addr", "a", None, "Where to listen, as HOST:PORT; :8080 listens everywhere."],
+        [
+            "addr",
+            "a",
+            None,
+            "Where to listen, as HOST:PORT; :8080 is every IPv4 address, [::]:8080 IPv6 too.",
+        ],
         ["workers", "w", None, "Processes that share the listening sockets.", _read_workers],
     ]
 
@@ -129,7 +134,7 @@ def _serve(
 
     def started() -> None:
         ports = zip(server.service.ports, places, strict=True)
-        where = [url_of(port.getHost(), place.tls) for port, place in ports]
+        where = [one for port, place in ports for one in where_of(port.getHost(), place.tls)]
         announce(server.loaded, where, server.proxy.access_token)
         notify("READY=1")
 
@@ -150,7 +155,7 @@ def _supervise(
     """Have it served by workers."""
 
     def started() -> None:
-        where = [shared.where for shared in supervisor.sockets]
+        where = [one for shared in supervisor.sockets for one in shared.where]
         announce(supervisor.loaded, where, supervisor.access_token)
 
     def ended() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import cast
 
+from twisted.internet.address import IPv4Address
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
 from aiproxy.announce import announce
 from aiproxy.config.secret import Secret
+from aiproxy.listening import where_of
 from tests.config.loading import LoadingTestCase
 
 DEMO = "models: [{name: demo/echo, provider: demo}]\n"
@@ -38,8 +40,9 @@ class AnnounceTests(LoadingTestCase):
 
     def test_token(self) -> None:
         """A token that was set is not shown."""
-        [said] = self.announce(DEMO, "http://127.0.0.1:7", "/run/x")
-        self.assertIn("http://127.0.0.1:7, /run/x;", said)
+        where = (*where_of(IPv4Address("TCP", "0.0.0.0", 7)), "/run/x")
+        [said] = self.announce(DEMO, *where)
+        self.assertIn(" on http://127.0.0.1:7, and on every other IPv4 address, /run/x;", said)
 
     def test_nothing_to_try(self) -> None:
         """There is no line where there is no model, or only a path."""

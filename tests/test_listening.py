@@ -7,7 +7,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from aiproxy.listening import ListenError, Place, find_places, make_endpoint, url_of
+from aiproxy.listening import ListenError, Place, find_places, make_endpoint, where_of
 from aiproxy.tap import Options
 from aiproxy.transport.server_tls import ServerTLSSettings
 from tests.config.loading import LoadingTestCase
@@ -109,18 +109,18 @@ class Named:
     name: str
 
 
-class URLTests(SynchronousTestCase):
+class WhereTests(SynchronousTestCase):
     """What is shown of an address."""
 
     def test_urls(self) -> None:
-        """Each is shown as it can be reached from this machine."""
-        for address, url in (
-            (Address("127.0.0.1", 7), "http://127.0.0.1:7"),
-            (Address("0.0.0.0", 7), "http://127.0.0.1:7"),
-            (Address("::", 7), "http://[::1]:7"),
-            (Address("fe80::1", 7), "http://[fe80::1]:7"),
-            (Named("/run/x"), "/run/x"),
+        """Each is shown as it can be reached from this machine, and where else it can be."""
+        for address, where in (
+            (Address("127.0.0.1", 7), ("http://127.0.0.1:7",)),
+            (Address("0.0.0.0", 7), ("http://127.0.0.1:7", "and on every other IPv4 address")),
+            (Address("::", 7), ("http://[::1]:7", "and on every other address")),
+            (Address("fe80::1", 7), ("http://[fe80::1]:7",)),
+            (Named("/run/x"), ("/run/x",)),
         ):
-            self.assertEqual(url_of(address), url)
+            self.assertEqual(where_of(address), where)
         [place] = [Place("x", "tcp:1", ServerTLSSettings("c.pem"))]
-        self.assertEqual(url_of(Address("::1", 7), place.tls), "https://[::1]:7")
+        self.assertEqual(where_of(Address("::1", 7), place.tls), ("https://[::1]:7",))

@@ -21,7 +21,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from aiproxy.listening import Place, cannot_listen, make_endpoint, url_of
+from aiproxy.listening import Place, cannot_listen, make_endpoint, where_of
 
 __all__ = ["AdoptedEndpoint", "SharedSocket", "bind"]
 
@@ -41,13 +41,13 @@ class SharedSocket:
     port: Any = None
 
     @property
-    def where(self) -> str:
-        """Its URL, or its path."""
+    def where(self) -> tuple[str, ...]:
+        """Its URL, or its path, and where else it is."""
         with socket.socket(fileno=os.dup(self.number)) as copy:
             name = copy.getsockname()
         if self.family == socket.AF_UNIX:
-            return str(name)
-        return url_of(IPv4Address("TCP", *name[:2]), self.place.tls)
+            return (str(name),)
+        return where_of(IPv4Address("TCP", *name[:2]), self.place.tls)
 
 
 def bind(reactor: Any, place: Place) -> SharedSocket:

@@ -87,15 +87,16 @@ class SocketTests(TestCase):
     async def test_tcp(self) -> None:
         """Who stops reading leaves the socket to the others."""
         shared = self.bind("tcp:0:interface=127.0.0.1")
-        self.assertRegex(shared.where, r"http://127\.0\.0\.1:\d+")
-        port = shared.where.rpartition(":")[2]
+        [url] = shared.where
+        self.assertRegex(url, r"http://127\.0\.0\.1:\d+")
+        port = url.rpartition(":")[2]
         await self.check(shared, f"tcp:127.0.0.1:{port}")
 
     async def test_unix(self) -> None:
         """So it is with a path, which keeps its mode until who has bound it ends."""
         path = Path(mkdtemp(prefix="aiproxy-")) / "s"
         shared = self.bind(f"unix:{path}:mode=600")
-        self.assertEqual(shared.where, str(path))
+        self.assertEqual(shared.where, (str(path),))
         await self.check(shared, f"unix:{path}")
         self.assertEqual(path.stat().st_mode & 0o777, 0o600)
         await shared.port.stopListening()
@@ -105,7 +106,7 @@ class SocketTests(TestCase):
     async def test_one_at_a_time(self) -> None:
         """Of several who have come, each look takes one: others may look in between."""
         shared = self.bind("tcp:0:interface=127.0.0.1")
-        address = ("127.0.0.1", int(shared.where.rpartition(":")[2]))
+        address = ("127.0.0.1", int(shared.where[0].rpartition(":")[2]))
         clients = [socket.create_connection(address) for _ in range(3)]
         port = await self.adopt(shared, b"x")
         port.stopReading()
@@ -121,7 +122,7 @@ class SocketTests(TestCase):
     def test_impossible(self) -> None:
         """Where nobody can listen is said, and why."""
         shared = self.bind("tcp:0:interface=127.0.0.1")
-        taken = shared.where.rpartition(":")[2]
+        taken = shared.where[0].rpartition(":")[2]
         for description, why in (
             (f"tcp:{taken}:interface=127.0.0.1", "in use"),
             ("unix:/no/such/folder/s", "No such file"),
