@@ -8,7 +8,9 @@ that the upstream said.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from typing import Final
 
 from OpenSSL import SSL
 from twisted.internet import error as network
@@ -33,9 +35,12 @@ class CertificateRefused(Exception):
     """
 
 
+#: What follows the name of a host, where it is not the scheme's own.
+_PORT: Final = re.compile(r":\d+$")
+
 # The first row that fits counts, so an exception stands before its base class.
 _BEFORE_THE_ANSWER: tuple[tuple[type[Exception], str], ...] = (
-    (network.DNSLookupError, "the name {host} could not be resolved"),
+    (network.DNSLookupError, "the name {name} could not be resolved"),
     (network.ConnectionRefusedError, "{host} refused the connection"),
     (network.TimeoutError, "{host} did not accept the connection in time"),
     (network.TCPTimedOutError, "{host} did not accept the connection in time"),
@@ -102,7 +107,8 @@ def _explain(reason: BaseException | None, host: str, *, heard: bool) -> AIProxy
     kind_of_error: type[AIProxyError] = UpstreamFailed if heard else ConnectFailed
     for kind, text in _IN_THE_HEAD if heard else _BEFORE_THE_ANSWER:
         if isinstance(reason, kind):
-            error = kind_of_error(text.format(host=host, reason=reason, alert=_read_alert(reason)))
+            words = {"host": host, "name": _PORT.sub("", host), "reason": reason}
+            error = kind_of_error(text.format(**words, alert=_read_alert(reason)))
             error.__cause__ = reason
             return error
     unexpected = InternalError("the request to the provider failed for an unknown reason")

@@ -57,6 +57,14 @@ class ReadFailureTests(SynchronousTestCase):
             self.assertIn(HOST, str(read))
             self.assertIn(words, str(read))
 
+    def test_port(self) -> None:
+        """A port is no part of a name that nobody knows; it is of a server that does not answer."""
+        for reason, words in (
+            (network.DNSLookupError("x"), f"the name {HOST} could not be resolved"),
+            (network.ConnectionRefusedError(), f"{HOST}:8000 refused the connection"),
+        ):
+            self.assertEqual(str(read_failure(Failure(reason), f"{HOST}:8000")), words)
+
     def test_tls(self) -> None:
         """TLS's failures carry OpenSSL's word for it."""
         for reason, words in (
