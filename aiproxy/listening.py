@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -45,6 +46,18 @@ _ALL: Final = {
 }
 
 
+#: What Twisted and Python say of a description that is no endpoint's, in plainer words.
+_PLAINER: Final = (
+    (r"Unknown endpoint type: (.*)", r"there is no type of endpoint \1"),
+    (r"invalid literal for int\(\) with base \d+: (.*)", r"\1 is not a number"),
+    (r".*\(\) got an unexpected keyword argument (.*)", r"it has no parameter \1"),
+    (r".*\(\) missing \d+ required positional arguments?: (.*)", r"it lacks \1"),
+    (r".*\(\) takes .* positional arguments? but .*", "it has too many values"),
+    (r"generator raised StopIteration", "it ends with a backslash, which escapes nothing"),
+)
+_EXAMPLE = "an endpoint is such as tcp:8080:interface=127.0.0.1"
+
+
 class ListenError(Exception):
     """A place cannot be listened at; the text says which, and why."""
 
@@ -65,11 +78,12 @@ class Place:
 
     @property
     def stays_here(self) -> bool:
-        """Whether it is for this machine only, or handed to us by who must know."""
-        try:
-            positional, named = _parse(self.description)
-        except ValueError:
-            return True  # the next step tells what is wrong with it
+        """
+        Whether it is for this machine only, or handed to us by who must know.
+
+        Only of one that :func:`make_endpoint` takes.
+        """
+        positional, named = _parse(self.description)
         if positional and positional[0] in ("unix", "systemd"):
             return True
         try:
@@ -81,12 +95,12 @@ class Place:
 
 def find_places(endpoints: Sequence[str], address: str | None, config: Config) -> list[Place]:
     """
-    Return where to listen.
+    Return where to listen; :func:`refuse_unguarded` says whether that may be.
 
     :param endpoints: Twisted's descriptions, or ``tls:…``.
     :param address: ``HOST:PORT``.  Without any of these it is the
         configuration's port: every IPv4 address with a token, else this machine's.
-    :raises ListenError: one of them is none, or nobody guards it.
+    :raises ListenError: one of them is none.
     """
     places = [_read_endpoint(text) for text in endpoints]
     if address is not None:
@@ -95,7 +109,6 @@ def find_places(endpoints: Sequence[str], address: str | None, config: Config) -
         host = "" if config.requires_auth else "127.0.0.1"
         name = f"{host}:{config.port}"
         places.append(Place(name, _read_address(name)))
-    refuse_unguarded(places, config)
     return places
 
 
@@ -121,7 +134,7 @@ def make_endpoint(reactor: Any, place: Place) -> IStreamServerEndpoint:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
         return endpoint
     except Exception as error:
-        raise ListenError(f"cannot listen on {place.name}: {error}") from None
+        raise ListenError(f"cannot listen on {place.name}: {_say_plainly(error)}") from None
 
 
 def cannot_listen(name: str, failure: Failure) -> ListenError:
@@ -149,6 +162,14 @@ def _read_endpoint(text: str) -> Place:
     except ValueError as error:
         raise ListenError(f"cannot listen on {text}: {error}") from None
     return Place(text, description, tls)
+
+
+def _say_plainly(error: Exception) -> str:
+    """Say what is wrong with a description."""
+    for pattern, plainer in _PLAINER:
+        if found := re.fullmatch(pattern, str(error)):
+            return f"{found.expand(plainer)}; {_EXAMPLE}"
+    return str(error)
 
 
 def _with_backlog(description: str) -> str:

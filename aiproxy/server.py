@@ -36,6 +36,7 @@ class Server:
     :param access_token: see :class:`~aiproxy.proxy.Proxy`.
     :param counts: so, too.
     :raises ConfigurationError: it cannot be served by that.
+    :raises ListenError: nor there, or nobody would guard it.
     :ivar service: listens, and ends in order.
     """
 
@@ -69,6 +70,8 @@ class Server:
                 self._certificates.append(certificate)
                 factory = certificate.factory(site)
             listeners.append(Listener(place.name, listen(place), factory))
+        # Not before: of what is no endpoint nobody can say how far it reaches.
+        refuse_unguarded(places, config)
         self.service: ProxyService = self.proxy.service
         self.service.site = site
         self.service.listeners = listeners

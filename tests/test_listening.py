@@ -7,7 +7,14 @@ from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from aiproxy.listening import ListenError, Place, find_places, make_endpoint, where_of
+from aiproxy.listening import (
+    ListenError,
+    Place,
+    find_places,
+    make_endpoint,
+    refuse_unguarded,
+    where_of,
+)
 from aiproxy.tap import Options
 from aiproxy.transport.server_tls import ServerTLSSettings
 from tests.config.loading import LoadingTestCase
@@ -24,7 +31,9 @@ class ListenTests(LoadingTestCase):
         options = Options()
         options.parseOptions(list(arguments))
         config = self.load(DEMO, env).config
-        return [one.name for one in find_places(options["listen"], options["addr"], config)]
+        places = find_places(options["listen"], options["addr"], config)
+        refuse_unguarded(places, config)
+        return [one.name for one in places]
 
     def refusal(self, *arguments: str, env: dict[str, str] | None = None) -> str:
         """Return why it refuses."""
@@ -70,6 +79,35 @@ class ListenTests(LoadingTestCase):
         [place] = find_places(options["listen"], None, config)
         self.assertEqual((place.name, place.description), (text, "tcp:1"))
         assert place.tls
+
+
+class EndpointTests(SynchronousTestCase):
+    """What is said of a description that is no endpoint's."""
+
+    def test_nonsense(self) -> None:
+        """What is wrong is said in plain words, with the description and one that is right."""
+        for description, why in (
+            ("bogus:22", "there is no type of endpoint 'bogus'"),
+            ("", "there is no type of endpoint ''"),
+            ("tcp:foo", "'foo' is not a number"),
+            ("unix:x:mode=9", "'9' is not a number"),
+            ("tcp:1:x=2", "it has no parameter 'x'"),
+            ("tcp", "it lacks 'port'"),
+            ("tcp:1:2:3:4:5", "it has too many values"),
+            ("tcp:1\\", "it ends with a backslash, which escapes nothing"),
+        ):
+            with self.assertRaises(ListenError) as caught:
+                make_endpoint(MemoryReactor(), Place(description, description))
+            self.assertEqual(
+                str(caught.exception),
+                f"cannot listen on {description}: {why};"
+                " an endpoint is such as tcp:8080:interface=127.0.0.1",
+            )
+
+    def test_other(self) -> None:
+        """Other reasons are told as they are."""
+        with self.assertRaisesRegex(ListenError, "cannot listen on x: .*No such file"):
+            make_endpoint(MemoryReactor(), Place("x", "ssl:1:privateKey=/no/such/file"))
 
 
 class BacklogTests(SynchronousTestCase):

@@ -86,6 +86,17 @@ class MakeServiceTests(LoadingTestCase):
             with self.assertRaisesRegex(SystemExit, f"cannot listen on {text}"):
                 self.make(DEMO, "-l", text)
 
+    def test_unguarded(self) -> None:
+        """Without a token nobody comes from elsewhere; what is no endpoint is told as that."""
+        self.patch(os, "environ", {})
+        for more in ((), ("-w", "2")):
+            with self.assertRaisesRegex(SystemExit, "tcp:1 reaches beyond .* AUTH_TOKEN"):
+                self.make(DEMO, "-l", "tcp:1", *more)
+            for text in ("bogus:22", "tcp:foo", "tcp:1\\"):
+                with self.assertRaises(SystemExit) as caught:
+                    self.make(DEMO, "-l", text, *more)
+                self.assertIn(f"cannot listen on {text}: ", str(caught.exception))
+
     def test_workers(self) -> None:
         """With workers it is a supervisor, of places that can be listened at."""
         supervisor = self.make(DEMO, "-l", "unix:x", "-w", "2")
