@@ -141,7 +141,11 @@ class Proxy:
 
     @property
     def access_token(self) -> Secret | None:
-        """The token that was made up; ``None`` where the configuration has its own."""
+        """
+        The token that was made up; ``None`` where the configuration has its own.
+
+        ``reveal()`` gives its text: what clients show.  No log has it.
+        """
         return None if self.config.requires_auth else self._made_up
 
     def trace_by(self, tracer: Tracer | None) -> None:
