@@ -185,6 +185,9 @@ class RoutesResource(Resource):
 
     def render(self, request: IRequest) -> Any:
         """Answer a request."""
+        if not request.postpath:
+            # Below a prefix, /ai is as /ai/: Klein would redirect.
+            request.postpath = [b""]
         problem = self._find_problem(request)
         if problem is None:
             # Klein refuses some in its own words; our routes don't depend on it.
@@ -216,10 +219,9 @@ class RoutesResource(Resource):
 
     def _find_problem(self, request: Any) -> AIProxyError | None:
         try:
-            segments = request.postpath
-            if b"" in segments[:-1]:  # Klein would take // for /
-                return RouteNotFound("there is nothing at this path")
             path = _read_path(request)
+            if "//" in path:  # Klein would take it for /, or redirect.
+                return RouteNotFound("there is nothing at this path")
             method = request.method.decode("ascii")
         except UnicodeDecodeError:
             return RouteNotFound("there is nothing at this path")

@@ -20,6 +20,8 @@ class RoutesTests(ServingTestCase):
             "/v1/%FF",
             "//",
             "/v1//models",
+            "//v1/models",
+            "/v1%2F%2Fmodels",
             "/v1/models/",
             "/ping/",
             "/nothing",
@@ -63,6 +65,11 @@ class RoutesTests(ServingTestCase):
         models.putChild(b"ai", self.proxy.resource())
         self.client = Client(make_site(root, self.clock, max_request_bytes=1000), self.clock)
         self.assertEqual(self.ask_bare("GET", "/models/ai/ping").body, b"OK")
+        for path in ("/models/ai", "/models/ai/"):
+            self.assertEqual(self.ask_bare("GET", path).status, 200)
+            self.assertEqual(self.ask("POST", path).error["code"], "empty_body")
+            self.assertEqual(self.ask_bare("DELETE", path).status, 405)
+        self.assertEqual(self.ask_bare("GET", "/models/ai//").status, 404)
         shown = self.ask("GET", "/models/ai/v1/models/demo/echo")
         self.assertEqual(shown.json["id"], "demo/echo")
         self.assertEqual(self.ask_bare("GET", "/models/ai/nothing").status, 404)
