@@ -17,7 +17,7 @@ from aiproxy.dialects.dialect import StreamReader
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest, Usage, says_something
 from aiproxy.errors import AIProxyError
 
-__all__ = ["StopReader", "cut_answer", "stops_of"]
+__all__ = ["StopReader", "cut_answer", "find_stop", "stops_of"]
 
 #: Where the calls of a message or a delta stand.
 _CALLS: Final = ("tool_calls", "function_call")
@@ -46,7 +46,7 @@ def cut_answer(answer: ChatAnswer, stops: Sequence[str]) -> None:
     for choice in answer["choices"]:
         message = choice["message"]
         text = message.get("content")
-        place = _find(text, stops) if isinstance(text, str) else None
+        place = find_stop(text, stops) if isinstance(text, str) else None
         if place is not None:
             message["content"] = text[:place]
             for name in _CALLS:
@@ -185,7 +185,7 @@ class StopReader:
         if state.cut:
             return ""
         text = state.held + text
-        place = _find(text, self._stops)
+        place = find_stop(text, self._stops)
         if place is None:
             place = len(text) - _held_length(text, self._stops, self._longest)
             state.held = text[place:]
@@ -211,7 +211,7 @@ class StopReader:
             chunks.append({**frame, "choices": [], "usage": self.usage})
 
 
-def _find(text: str, stops: Sequence[str]) -> int | None:
+def find_stop(text: str, stops: Sequence[str]) -> int | None:
     """Find where the first stop sequence begins that is complete."""
     found = [(place + len(stop), place) for stop in stops if (place := text.find(stop)) >= 0]
     return min(found)[1] if found else None
