@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from attrs import define
 
-from aiproxy.dialects.shapes import Usage
+from aiproxy.dialects.shapes import ChatRequest, Usage
 from aiproxy.gateway.continuation import Continuation, Target
 
 __all__ = ["Part", "sum_usage"]
@@ -45,8 +45,7 @@ def sum_usage(parts: Sequence[Part]) -> Usage | None:
         None,
     )
     if prompt is None:
-        longer = _count(known[0].usage, "prompt_tokens")
-        prompt = max(0, longer - _added(known[0]) // _CHARACTERS_PER_TOKEN)
+        prompt = _own_prompt(known[0])
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
@@ -64,6 +63,28 @@ def _share(attempt: Part, known: Part) -> int:
     if not tokens or not received:
         return round(attempt.brought / _CHARACTERS_PER_TOKEN)
     return round(tokens * attempt.brought / received)
+
+
+def _own_prompt(attempt: Part) -> int:
+    """
+    Count the tokens of the caller's prompt in the longer one of a continuation.
+
+    What was added is taken off by its characters, but the caller's share of all
+    the text stays, rounded up: the upstream's tokens may be longer than we reckon.
+    """
+    assert attempt.continuation is not None  # Something was added.
+    longer, added = _count(attempt.usage, "prompt_tokens"), _added(attempt)
+    text = _count_text(attempt.continuation.request)
+    share = -(-longer * (text - added) // text)
+    return max(longer - added // _CHARACTERS_PER_TOKEN, share)
+
+
+def _count_text(request: ChatRequest) -> int:
+    """Count the characters of the texts in a request's messages."""
+    contents = [message.get("content") for message in request["messages"]]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    texts = contents + [part.get("text") for part in parts if isinstance(part, Mapping)]
+    return sum(len(text) for text in texts if isinstance(text, str))
 
 
 def _added(attempt: Part) -> int:

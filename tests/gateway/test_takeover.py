@@ -527,6 +527,20 @@ class TakeoverTests(SynchronousTestCase):
             },
         )
 
+    def test_usage_of_long_tokens(self) -> None:
+        """Where the upstream's tokens are longer than we reckon, the prompt keeps its share."""
+        for content in ("Tell me all.", [{"type": "text", "text": "Tell me all."}, {"type": "x"}]):
+            request = {**REQUEST, "messages": [{"role": "user", "content": content}]}
+            caller = self.cut(40, request=request)
+            asked = caller.ask(SECOND)
+            shown, turn = (message["content"] for message in asked.request["messages"][1:])
+            words = sum(len(text.split()) for text in ("Tell me all.", shown, turn))
+            self.assertLess(words, asked.added_characters // 4)
+            spent = {"prompt_tokens": words, "completion_tokens": 9}
+            caller.read(SECOND, stream(texts(go_on(asked, self.text)), usage=spent), asked)
+            usage = caller.chunks[-1]["usage"]
+            self.assertEqual(usage["prompt_tokens"], 3)
+
     def test_usage_of_all(self) -> None:
         """Where each told its usage, the first one's prompt and the shares count."""
         caller = Caller()
