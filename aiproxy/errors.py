@@ -45,6 +45,7 @@ __all__ = [
     "RouteNotFound",
     "ShuttingDown",
     "StreamCut",
+    "UnsupportedEncoding",
     "UpstreamAuthFailed",
     "UpstreamError",
     "UpstreamFailed",
@@ -149,6 +150,13 @@ class RequestTimedOut(CallerError):
 
     code = "request_timeout"
     status = 408
+
+
+class UnsupportedEncoding(CallerError):
+    """The body is compressed, or encoded in another way (RFC 9110, 15.5.16)."""
+
+    code = "unsupported_content_encoding"
+    status = 415
 
 
 class AuthenticationFailed(CallerError):

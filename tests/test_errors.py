@@ -18,7 +18,7 @@ FAMILIES = (errors.CallerError, errors.PolicyError, errors.UpstreamError, errors
 
 #: The types that the HTTP interface names, each with its statuses.
 STATUSES = {
-    "validation_error": {400, 404, 405, 408, 413, 431},
+    "validation_error": {400, 404, 405, 408, 413, 415, 431},
     "authentication_error": {401},
     "model_selection_error": {404, 503},
     "rate_limit_error": {429},

@@ -38,6 +38,7 @@ HEADERS: Final[dict[str, Any]] = {
     "x-aiproxy-attempts": _header("How many were asked.", {"type": "integer", "minimum": 1}),
     "x-aiproxy-dropped": _header("Fields of the request that the provider was not told."),
     "x-should-retry": _header("All candidates were asked already.", {"const": "false"}),
+    "accept-encoding": _header("No encoding is read.", {"const": "identity"}),
     "retry-after": _header("Seconds.", {"type": "integer", "minimum": 0}),
     "www-authenticate": _header(
         "How to show a token.", {"const": 'Bearer realm="aiproxy"'}, always=True
@@ -88,6 +89,7 @@ _ERRORS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "404": ("There is no such model, or nothing at this path.", ()),
     "408": ("The request did not arrive in time.", ()),
     "413": ("The body is longer than `server.max_request_bytes`.", ()),
+    "415": ("The body has a content encoding.", ("accept-encoding",)),
     "429": ("Too many requests, or too many wrong tokens.", ("retry-after", "x-should-retry")),
     "431": ("The request line or the headers are too long.", ()),
     "4XX": ("The provider refuses the request, by its own status.", ("retry-after",)),
@@ -100,7 +102,7 @@ _ERRORS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 #: What the HTTP server itself may answer, whatever is asked.
 _SERVER: Final = ("400", "408", "413", "431", "500")
 _KEY: Final = ("401", "429")
-_CALL: Final = ("404", "4XX", "502", "503", "504")
+_CALL: Final = ("404", "415", "4XX", "502", "503", "504")
 
 
 def _error(status: str, schema: Schema) -> dict[str, Any]:

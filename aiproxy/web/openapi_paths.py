@@ -233,7 +233,7 @@ _ROUTES: Final[tuple[tuple[str, tuple[str, ...], Operation], ...]] = (
         "post",
         ("/v1/route/explain",),
         {
-            **_tell_operator("Say who would be asked", answer("The choice.", "Explanation")),
+            **_tell_operator("Say who would be asked", answer("The choice.", "Explanation"), "415"),
             "requestBody": {"required": True, "content": _CHAT},
         },
     ),

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from attrs import field, frozen
 from twisted.internet.interfaces import IConsumer
 
-from aiproxy.errors import AIProxyError, MethodNotAllowed
+from aiproxy.errors import AIProxyError, MethodNotAllowed, UnsupportedEncoding
 from aiproxy.policy.access import Principal
 from aiproxy.transport.http.common import COMMON_HEADERS, TLS_HEADERS, choose_request_id
 from aiproxy.transport.http.request import LlhttpRequest, phrase_of, write_lines
@@ -151,8 +151,14 @@ class ClientRequest:
         return None if value is None else str(value.decode("utf-8", "surrogateescape"))
 
     def read_body(self) -> bytes:
-        """Return the whole body."""
+        """
+        Return the whole body.
+
+        :raises UnsupportedEncoding: it is encoded.
+        """
         raw = self.raw
+        if self.find_header(b"content-encoding") is not None:
+            _check_encoding(raw.requestHeaders.getRawHeaders(b"content-encoding"))
         body: bytes = raw.body if isinstance(raw, LlhttpRequest) else raw.content.read()
         return body
 
@@ -203,6 +209,8 @@ class ClientRequest:
             headers["x-should-retry"] = "false"
         if isinstance(error, MethodNotAllowed):
             headers["allow"] = ", ".join(error.allowed)
+        elif isinstance(error, UnsupportedEncoding):
+            headers["accept-encoding"] = "identity"
         body = self.envelope(error)
         encoded = encode_headers(headers)
         self.write_body(body, "application/json", status=error.status, headers=encoded)
@@ -265,3 +273,17 @@ class ClientRequest:
         raw.setResponseCode(status, phrase_of(status))
         for name, value in (*block.headers.items(), *head.items()):
             raw.setHeader(name, value)
+
+
+def _check_encoding(told: Sequence[bytes]) -> None:
+    """
+    Check the encodings of a body.
+
+    :raises UnsupportedEncoding: it has one.
+    """
+    named = b", ".join(told).decode("latin-1")
+    if {encoding.strip().lower() for encoding in named.split(",")} - {"", "identity"}:
+        raise UnsupportedEncoding(
+            f"a request body with the content encoding {named[:100]!r} is not read:"
+            " send it as it is, without one"
+        )

@@ -7,8 +7,12 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 
 from aiproxy.errors import StreamCut, UpstreamRateLimited
+from aiproxy.gateway.usage import CallRecord
 from aiproxy.interfaces import IReply
 from aiproxy.providers.call import Call
+from aiproxy.proxy import Proxy
+from tests.sites import make_site
+from tests.transport.http.clients import Client
 from tests.web.serving import ScriptedReply, ServingTestCase, whole_reply
 
 
@@ -29,6 +33,21 @@ class ChatTests(ServingTestCase):
         self.assertEqual(answer.headers["x-aiproxy-attempts"], "1")
         self.assertEqual(answer.headers["x-ratelimit-remaining-requests"], "7")
         self.assertNotIn("x-other", answer.headers)
+
+    def test_encoded(self) -> None:
+        """A request that is compressed is refused before anybody is asked, and accounted for."""
+        records: list[CallRecord] = []
+        config = self.load(self.text, self.tokens).config
+        proxy = Proxy(
+            config, self.clock, providers={"scripted": self.provider}, report=records.append
+        )
+        site = make_site(proxy.resource(), self.clock, max_request_bytes=1000)
+        self.client = Client(site, self.clock)
+        answer = self.chat("Content-Encoding: gzip")
+        self.assert_common(answer)
+        self.assertEqual(answer.status, 415)
+        self.assertEqual([record.status for record in records], [415])
+        self.assertEqual(self.provider.calls, [])
 
     def test_header_injection(self) -> None:
         """A model's name with line breaks makes no header."""

@@ -142,6 +142,15 @@ class HotRoutesTests(HotRoutesTestCase):
         self.assertEqual(self.assert_same("GET", "/%70ing").status, 200)
         self.assertEqual(self.assert_same("GET", "http://y/ping").status, 200)
 
+    def test_encoded(self) -> None:
+        """A body that is encoded is refused wherever one is read."""
+        read = sorted(path for method, path in self.hot if method == b"POST")
+        for path in read:
+            if path != b"/admin/reload":
+                headers = (ADMIN if b"explain" in path else BEARER, "Content-Encoding: gzip")
+                told = self.assert_same("POST", path.decode(), *headers, body=b"\x1f\x8b")
+                self.assertEqual((path, told.status), (path, 415))
+
     def test_too_large(self) -> None:
         """A body over the bound is refused before any route is asked."""
         told = self.assert_same("POST", "/v1/chat/completions", BEARER, body=b"x" * 2001)

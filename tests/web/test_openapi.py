@@ -147,6 +147,7 @@ class AnswerTests(AnswerTestCase):
             self.assert_told(401, "POST", path)
             self.assert_told(400, "POST", path, bearer, body=[])
             self.assert_told(404, "POST", path, bearer, body={**unknown, "prompt": "a cat"})
+            self.assert_told(415, "POST", path, bearer, "Content-Encoding: gzip", body=CHAT)
             self.client = Client(self.site, self.clock)
             self.assert_told(413, "POST", path, bearer, body=long)
             self.client = Client(self.site, self.clock)
@@ -155,6 +156,7 @@ class AnswerTests(AnswerTestCase):
         self.assert_told(400, "POST", "/v1/chat/completions", bearer, "x-aiproxy-timeout: soon")
         self.assert_told(401, "POST", "/v1/route/explain", bearer, body=CHAT)
         self.assert_told(404, "POST", "/v1/route/explain", admin, body=unknown)
+        self.assert_told(415, "POST", "/v1/route/explain", admin, "Content-Encoding: br")
         self.assert_told(501, "POST", "/admin/reload", admin)
 
     def test_blocked(self) -> None:

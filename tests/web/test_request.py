@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -58,6 +59,27 @@ class RequestTests(SynchronousTestCase):
             written = client.answer().headers["x-request-id"]
             self.assertEqual(written == told, kept)
             self.assertRegex(written, r"\A[\w.-]{1,128}\Z")
+
+    def test_encoded(self) -> None:
+        """A body that is encoded is refused by the name of its encoding; no encoding is none."""
+
+        async def route(request: ClientRequest) -> None:
+            request.write_json(request.read_body().decode("latin-1"))
+
+        client = self.client(route)
+        body = gzip.compress(b"{}")
+        for told in ("gzip", "BR", "identity, zstd", "x\xff", "gzip\r\nContent-Encoding: identity"):
+            client.ask("POST", "/", f"Content-Encoding: {told}", body=body)
+            answer = client.answer()
+            self.assertEqual(answer.status, 415)
+            self.assertEqual(answer.headers["accept-encoding"], "identity")
+            self.assertEqual(answer.error["type"], "validation_error")
+            self.assertEqual(answer.error["code"], "unsupported_content_encoding")
+            self.assertIn(told[:2], answer.error["message"])
+            self.assertIn("send it as it is", answer.error["message"])
+        for told in ("identity", "Identity,", ""):
+            client.ask("POST", "/", f"content-encoding: {told}", body=body)
+            self.assertEqual(client.answer().json, body.decode("latin-1"))
 
     def test_odd_status(self) -> None:
         """A status that has no name is told as it is."""
