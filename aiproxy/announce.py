@@ -19,18 +19,21 @@ def announce(loaded: Loaded, where: Sequence[str], token: Secret | None) -> None
     """
     Say what is served and where; on a first run, how to try it.
 
-    :param where: URLs, or names of sockets, and where else they are.
+    :param where: URLs, or names of sockets.
     :param token: the one that was made up.
     """
     for warning in loaded.warnings:
         _log.warn("{warning}", warning=str(warning))
     config = loaded.config
+    served = sum(model.disabled is None for model in config.models)
+    off = len(config.models) - served
     _log.info(
-        "aiproxy {version} serves {count} model{s} on {where}; configuration: {file}",
+        "aiproxy {version} serves {count} model{s} on {where}{off}; configuration: {file}",
         version=__version__,
-        count=len(config.models),
-        s="" if len(config.models) == 1 else "s",
+        count=served,
+        s="" if served == 1 else "s",
         where=", ".join(where),
+        off=f"; {off} more {'is' if off == 1 else 'are'} off" if off else "",
         file=loaded.file or "none, the built-in one",
     )
     if token is None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import cast
 
-from twisted.internet.address import IPv4Address
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
 from aiproxy.announce import announce
 from aiproxy.config.secret import Secret
-from aiproxy.listening import where_of
 from tests.config.loading import LoadingTestCase
 
 DEMO = "models: [{name: demo/echo, provider: demo}]\n"
@@ -40,9 +38,16 @@ class AnnounceTests(LoadingTestCase):
 
     def test_token(self) -> None:
         """A token that was set is not shown."""
-        where = (*where_of(IPv4Address("TCP", "0.0.0.0", 7)), "/run/x")
-        [said] = self.announce(DEMO, *where)
-        self.assertIn(" on http://127.0.0.1:7, and on every other IPv4 address, /run/x;", said)
+        [said] = self.announce(DEMO, "http://127.0.0.1:7", "/run/x")
+        self.assertIn("http://127.0.0.1:7, /run/x;", said)
+
+    def test_off(self) -> None:
+        """Models that are off are not served, and counted by themselves."""
+        entries = [f"{{name: {name}, provider: openai}}" for name in ("a", "b")]
+        for count, told in enumerate((";", "; 1 more is off;", "; 2 more are off;")):
+            models = ", ".join(["{name: demo/echo, provider: demo}", *entries[:count]])
+            *_, said = self.announce(f"models: [{models}]\n", "http://127.0.0.1:7")
+            self.assertIn(f" serves 1 model on http://127.0.0.1:7{told} ", said)
 
     def test_nothing_to_try(self) -> None:
         """There is no line where there is no model, or only a path."""

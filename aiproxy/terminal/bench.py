@@ -194,10 +194,10 @@ def _make_plan(parsed: Namespace) -> Plan:
 def _find_target(api: Api, parsed: Namespace) -> Target:
     model = parsed.model
     if model is None:
-        listed = api.models()
-        if not listed:
+        # A wildcard stands for names that the server may not know.
+        model = next((row.name for row in api.models() if not row.name.endswith("*")), None)
+        if model is None:
             raise ApiError("the server lists no model: say one with -m")
-        model = listed[0].name
     headers = {"content-type": "application/json"}
     if api.token is not None:
         headers["authorization"] = f"Bearer {api.token.reveal()}"

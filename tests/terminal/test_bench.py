@@ -401,9 +401,10 @@ class CommandTests(ServersTestCase):
         self.assertEqual(command.output, "")
 
     async def test_no_models(self) -> None:
-        """A server that lists no model is not asked for one that it does not have."""
-        head = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n"
-        _, port = self.upstream(lambda connection: connection.write(head + b'{"data": []}'))
+        """A server that lists no model is not asked for one, nor for a wildcard itself."""
+        listed = b'{"data": [{"id": "up/*"}]}'
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(listed)
+        _, port = self.upstream(lambda connection: connection.write(head + listed))
         command = self.command(f"http://127.0.0.1:{port}")
         self.assertEqual(await command.ended(30), 1)
         self.assertEqual(
