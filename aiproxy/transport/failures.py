@@ -23,6 +23,7 @@ from twisted.web._newclient import (
 )
 
 from aiproxy.errors import AIProxyError, ConnectFailed, InternalError, StreamCut, UpstreamFailed
+from aiproxy.transport.http.fields import NO_CODING
 
 __all__ = ["CertificateRefused", "read_cut", "read_failure", "read_loss", "read_refusal"]
 
@@ -88,9 +89,8 @@ def read_refusal(status: int, encodings: Iterable[bytes]) -> AIProxyError | None
 
     :param encodings: the values of its ``Content-Encoding``.
     """
-    if 200 <= status <= 299 and any(
-        encoding.strip().lower() not in (b"", b"identity") for encoding in encodings
-    ):
+    coded = any(encoding.strip().lower() not in NO_CODING for encoding in encodings)
+    if coded and 200 <= status <= 299:
         why = "the provider sent a compressed answer, which we did not ask for"
     elif not 200 <= status <= 599:
         why = "the provider answered with a status that HTTP does not have"

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IConsumer
 from aiproxy.errors import AIProxyError, MethodNotAllowed, UnsupportedEncoding
 from aiproxy.policy.access import Principal
 from aiproxy.transport.http.common import COMMON_HEADERS, TLS_HEADERS, choose_request_id
+from aiproxy.transport.http.fields import NO_CODING
 from aiproxy.transport.http.request import LlhttpRequest, phrase_of, write_lines
 from aiproxy.web.cors import answer_headers, preflight_headers
 from aiproxy.web.edge import Edge
@@ -281,9 +282,10 @@ def _check_encoding(told: Sequence[bytes]) -> None:
 
     :raises UnsupportedEncoding: it has one.
     """
-    named = b", ".join(told).decode("latin-1")
-    if {encoding.strip().lower() for encoding in named.split(",")} - {"", "identity"}:
+    named = b", ".join(told)
+    if {encoding.strip().lower() for encoding in named.split(b",")} - NO_CODING:
+        shown = named[:100].decode("latin-1")
         raise UnsupportedEncoding(
-            f"a request body with the content encoding {named[:100]!r} is not read:"
+            f"a request body with the content encoding {shown!r} is not read:"
             " send it as it is, without one"
         )

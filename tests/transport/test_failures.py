@@ -143,7 +143,7 @@ class ReadFailureTests(SynchronousTestCase):
     def test_refusal(self) -> None:
         """A head that nobody can read is the upstream's failure, with its status."""
         self.assertIsNone(read_refusal(200, []))
-        self.assertIsNone(read_refusal(599, [b"", b" Identity"]))
+        self.assertIsNone(read_refusal(200, [b"", b" Identity", b"utf-8"]))
         self.assertIsNone(read_refusal(429, [b"gzip"]))
         for status, encodings in ((200, [b"gzip"]), (201, [b"identity", b"br"]), (600, [])):
             read = read_refusal(status, encodings)

@@ -77,7 +77,7 @@ class RequestTests(SynchronousTestCase):
             self.assertEqual(answer.error["code"], "unsupported_content_encoding")
             self.assertIn(told[:2], answer.error["message"])
             self.assertIn("send it as it is", answer.error["message"])
-        for told in ("identity", "Identity,", ""):
+        for told in ("identity", "Identity,", "UTF-8", ""):
             client.ask("POST", "/", f"content-encoding: {told}", body=body)
             self.assertEqual(client.answer().json, body.decode("latin-1"))
 

@@ -8,18 +8,19 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-__all__ = ["FRAMING", "read_fields", "read_keep_alive", "write_fields"]
+__all__ = ["FRAMING", "NO_CODING", "read_fields", "read_keep_alive", "write_fields"]
 
 #: Not the caller's: they say what the body and the connection are.
 FRAMING = frozenset({"connection", "content-length", "keep-alive", "te", "transfer-encoding"})
 #: Compression is never asked for: a compressor would hold a stream back.
 _OURS = FRAMING | {"accept-encoding"}
-#: Of an answer's: what its connection is about, and "identity", which says nothing.
+#: Of an answer's: what its connection is about, and an encoding that is none.
 _HIDDEN = frozenset(
     name.encode("ascii")
     for name in (*FRAMING, "content-encoding", "proxy-connection", "trailers", "upgrade")
 )
-_NO_CODING = (b"", b"identity")
+#: What a ``Content-Encoding`` may say of a body that has none; some name the text's by mistake.
+NO_CODING = frozenset({b"", b"identity", b"utf-8", b"utf8"})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -31,7 +32,7 @@ def read_fields(fields: Sequence[tuple[bytes, bytes]]) -> Mapping[str, str]:
     """
     shown: dict[str, str] = {}
     for name, value in reversed(fields):
-        coded = name == b"content-encoding" and value.lower() not in _NO_CODING
+        coded = name == b"content-encoding" and value.lower() not in NO_CODING
         if coded or name not in _HIDDEN:
             try:
                 shown[name.decode("ascii")] = value.decode("utf-8")
