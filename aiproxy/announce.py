@@ -19,7 +19,7 @@ def announce(loaded: Loaded, where: Sequence[str], token: Secret | None) -> None
     """
     Say what is served and where; on a first run, how to try it.
 
-    :param where: URLs, or names of sockets.
+    :param where: URLs, or names of sockets, and where else they are.
     :param token: the one that was made up.
     """
     for warning in loaded.warnings:
