@@ -159,7 +159,8 @@ class StreamRelay:
         elif transcoder.finished:
             if not self._finishing:
                 self._finishing = True
-                self._deadline.set(self._grace)
+                if not self._paused:
+                    self._deadline.set(self._grace)
         elif self._client is not None and not self._paused:
             self._deadline.set(transcoder.patience)
         if transcoder.started and not self.started.called:
@@ -192,15 +193,14 @@ class StreamRelay:
         self._paused = True
         if self._upstream is not None and not self._over:
             self._upstream.pauseProducing()
-            if not self._finishing:
-                self._deadline.set(CLIENT_STALL_SECONDS)
+            # What follows the finish waits in the socket: its grace begins anew later.
+            self._deadline.set(CLIENT_STALL_SECONDS)
 
     def resumeProducing(self) -> None:
         """The client reads again."""
         self._paused = False
         if self._upstream is not None and not self._over:
-            if not self._finishing:
-                self._deadline.set(self._transcoder.patience)
+            self._deadline.set(self._grace if self._finishing else self._transcoder.patience)
             self._upstream.resumeProducing()
 
     def stopProducing(self) -> None:
@@ -283,13 +283,13 @@ class StreamRelay:
         """The deadline has passed."""
         if self._over:
             self._release(at_once=True)
-        elif self._finishing:
-            self._close()
         elif self._paused:
             self._over = True
             self._release(at_once=True)
             self._leave_client()
             self.done.errback(ClientStalled())
+        elif self._finishing:
+            self._close()
         else:
             self._transcoder.error = UpstreamTimeout("the provider's stream went silent")
             self._end(at_once=True)

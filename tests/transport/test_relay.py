@@ -226,11 +226,38 @@ class RelayTests(SynchronousTestCase):
         self.reply.send(b".")
         self.clock.advance(1.9)
         self.reply.send(b".")
-        self.relay.pauseProducing()
-        self.relay.resumeProducing()
         self.assertNoResult(done)
         self.clock.advance(0.1)
         self.successResultOf(done)
+        self.assertTrue(self.reply.stopped)
+        self.assert_quiet()
+
+    def test_grace_while_full(self) -> None:
+        """They begin when the client reads again: until then the rest waits in the socket."""
+        for finish_first in (True, False):
+            self.setUp()
+            done = self.attached()
+            if finish_first:
+                self.reply.send(b".")
+                self.clock.advance(1.9)
+            self.relay.pauseProducing()
+            self.reply.send(b".")
+            self.clock.advance(119)
+            self.assertNoResult(done)
+            self.relay.resumeProducing()
+            self.clock.advance(1.9)
+            self.assertNoResult(done)
+            self.reply.send(b"usage!")
+            self.successResultOf(done)
+            self.assertEqual(self.client.writes[-1], b"usage!")
+
+    def test_stalled_after_the_finish(self) -> None:
+        """A client that never reads again is given up after the finish reason too."""
+        done = self.attached()
+        self.reply.send(b".")
+        self.relay.pauseProducing()
+        self.clock.advance(120)
+        self.failureResultOf(done, ClientStalled)
         self.assertTrue(self.reply.stopped)
         self.assert_quiet()
 
