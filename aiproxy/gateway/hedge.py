@@ -60,8 +60,11 @@ def race(
     """
     runners = [first]
     failures: dict[int, Failure] = {}
+    over = False
 
     def stop() -> None:
+        nonlocal over
+        over = True
         if timer.active():
             timer.cancel()
         for runner in runners:
@@ -75,15 +78,15 @@ def race(
 
     def watch(runner: Deferred[T], place: int) -> None:
         def won(result: T) -> None:
-            if not outcome.called:
+            if not over:
                 stop()
                 outcome.callback(result)
 
         def lost(failure: Failure) -> None:
             failures[place] = failure
-            if not outcome.called and len(failures) == len(runners):
-                if timer.active():
-                    timer.cancel()
+            # Where it is stopped, who has failed before must not be what it comes to.
+            if not over and len(failures) == len(runners):
+                stop()
                 outcome.errback(failures[0])
 
         runner.addCallbacks(won, lost)

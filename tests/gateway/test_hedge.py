@@ -156,6 +156,16 @@ class RaceTests(SynchronousTestCase):
         self.failureResultOf(self.outcome, CancelledError)
         self.assert_over("first", "second")
 
+    def test_cancel_after_a_failure(self) -> None:
+        """Who cancels hears so, even where one of the two has failed before."""
+        for failed, other in ((0, "second"), (1, "first")):
+            self.setUp()
+            self.clock.advance(2)
+            (self.first, self.second)[failed].errback(ValueError("a"))
+            self.outcome.cancel()
+            self.failureResultOf(self.outcome, CancelledError)
+            self.assert_over(other)
+
     def test_cancel_early(self) -> None:
         """Before the second has begun it never does."""
         self.outcome.cancel()
@@ -351,6 +361,21 @@ class HedgedCallTests(DispatchTestCase):
         self.assertEqual([call.cancelled for call in self.provider.calls], [True, True])
         self.assert_over(2, "client_left")
         self.assertEqual(self.running(), [0, 0, 0])
+
+    def test_leaves_after_a_failure(self) -> None:
+        """A client that leaves when one of the two has failed ends the call: no third is asked."""
+        for failed in (0, 1):
+            self.records.clear()
+            self.use(ScriptedProvider(), *self.models, model("c"))
+            asked = self.chat(stream=True)
+            self.clock.advance(2)
+            self.provider.calls[failed].fail(errors.UpstreamFailed("503"))
+            asked.cancel()
+            self.failureResultOf(asked, CancelledError)
+            self.assertEqual(len(self.provider.calls), 2)
+            self.assertTrue(self.provider.calls[1 - failed].cancelled)
+            self.assert_over(2, "client_left")
+            self.assertEqual(self.running(), [0, 0, 0])
 
     def test_total(self) -> None:
         """The whole call's time ends both, and the caller hears so."""
