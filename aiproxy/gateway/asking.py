@@ -113,7 +113,8 @@ class OpenStream:
             await attempt.open_stream(self.make_pipe(attempt.candidate))
         except AIProxyError as error:
             # Known at once, whatever becomes of the other one.
-            self.failover.failed(attempt, error)
+            if self.watch.over is None or attempt.phases.overdue:
+                self.failover.failed(attempt, error)
             raise
         return attempt
 

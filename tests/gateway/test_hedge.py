@@ -387,6 +387,8 @@ class HedgedCallTests(DispatchTestCase):
         self.failureResultOf(asked, errors.UpstreamTimeout)
         self.assertEqual([call.cancelled for call in self.provider.calls], [True, True])
         self.assert_over(2, "upstream_timeout")
+        # Neither has had more than its own.
+        self.assertEqual(self.outcomes(), [("a", "left"), ("b", "left")])
 
     def test_plain(self) -> None:
         """A whole answer is asked of one."""

@@ -244,18 +244,19 @@ class BreakerTests(RecoveryTestCase):
     def test_late(self) -> None:
         """An attempt that was given all the time there was, and more than its own, has failed."""
         timeouts = evolve(TIMEOUTS, attempt=5.0, total=6.0)
-        self.use(ScriptedProvider(), model("a", timeouts=timeouts))
-        for _ in range(5):
-            asked = self.chat()
-            self.later(6)
-            self.failureResultOf(asked, errors.UpstreamTimeout)
-        self.failureResultOf(self.chat(), errors.ModelUnavailable)
         patient = evolve(timeouts, connect=7.0, attempt=7.0)
-        self.use(ScriptedProvider(), model("a", timeouts=patient))
-        for _ in range(6):
-            asked = self.chat()
-            self.later(6)
-            self.failureResultOf(asked, errors.UpstreamTimeout)
+        for stream in (False, True):
+            self.use(ScriptedProvider(), model("a", timeouts=timeouts))
+            for _ in range(5):
+                asked = self.chat(stream=stream)
+                self.later(6)
+                self.failureResultOf(asked, errors.UpstreamTimeout)
+            self.failureResultOf(self.chat(stream=stream), errors.ModelUnavailable)
+            self.use(ScriptedProvider(), model("a", timeouts=patient))
+            for _ in range(6):
+                asked = self.chat(stream=stream)
+                self.later(6)
+                self.failureResultOf(asked, errors.UpstreamTimeout)
 
     def test_same_key(self) -> None:
         """Others with a key that was refused are asked behind the rest."""
