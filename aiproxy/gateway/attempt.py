@@ -242,6 +242,7 @@ class Attempt:
             phases.connected,
             phases.sent,
             asked.operation,
+            queued=phases.queued,
         )
         if asked.trace is not None:
             self.trace = asked.trace.ask(self.candidate)

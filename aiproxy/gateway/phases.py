@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from aiproxy.config.schema import Timeouts
-from aiproxy.errors import AIProxyError, UpstreamTimeout
+from aiproxy.errors import AIProxyError, LimitReached, UpstreamTimeout
 from aiproxy.gateway.watch import Watch
 from aiproxy.transport.deadline import Deadline
 
@@ -37,6 +37,7 @@ class Phases:
         "_first_token",
         "_headers",
         "_last",
+        "_queued",
         "_seconds",
         "_sent",
         "_timeouts",
@@ -56,7 +57,8 @@ class Phases:
         #: Only while it is needed: the two know each other.
         self._deadline: Deadline | None = None
         self._waiting: Deferred[Any] | None = None
-        self._expired: UpstreamTimeout | None = None
+        self._expired: AIProxyError | None = None
+        self._queued = False
         self._due = math.inf
         self._seconds = 0.0
         self._what = ""
@@ -91,7 +93,7 @@ class Phases:
     @property
     def overdue(self) -> bool:
         """Whether the phase takes, or took, longer than it should, even if that ends nothing."""
-        return self._clock.seconds() >= self._due
+        return not self._queued and self._clock.seconds() >= self._due
 
     @property
     def over(self) -> AIProxyError | None:
@@ -114,6 +116,20 @@ class Phases:
         self._headers = timeouts.reasoning if reasoning else timeouts.headers
         self._first_token = timeouts.reasoning if reasoning else timeouts.first_token
         self._bound(timeouts.connect, "the provider was not reached")
+
+    def queued(self, waits: bool) -> None:
+        """
+        The provider is not asked yet: calls of ours have to end first, which is not its fault.
+
+        :param waits: ``False``: they have, and it is asked now.
+        """
+        self._queued = waits
+        if waits:
+            self._bound(self._timeouts.connect, "no other call to the provider has ended")
+        elif self._whole_due is not None:
+            self.begin_plain()
+        else:
+            self._bound(self._timeouts.connect, "the provider was not reached")
 
     def connected(self) -> None:
         """The connection stands."""
@@ -157,7 +173,7 @@ class Phases:
 
     def stop(self) -> None:
         """The phases are over: leave no timer."""
-        self._due = -math.inf if self._clock.seconds() >= self._due else math.inf
+        self._due = -math.inf if self.overdue else math.inf
         deadline, self._deadline = self._deadline, None
         if deadline is not None:
             deadline.cancel()
@@ -172,6 +188,7 @@ class Phases:
         self._deadline.set(self._seconds)
 
     def _expire(self) -> None:
-        self._expired = UpstreamTimeout(f"{self._what} within {self._seconds:g} seconds")
+        kind = LimitReached if self._queued else UpstreamTimeout
+        self._expired = kind(f"{self._what} within {self._seconds:g} seconds")
         if self._waiting is not None:
             self._waiting.cancel()

@@ -18,7 +18,7 @@ __all__ = ["Call", "name_source"]
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
-def _ignore() -> None:
+def _ignore(*_: object) -> None:
     """Nobody wants to know."""
 
 
@@ -35,6 +35,8 @@ class Call:
     :param connected: called when the connection to the upstream stands.
     :param sent: called when the request's last byte was written.
     :param headers: more of them, which are the gateway's own.
+    :param queued: called with ``True`` when the call begins to wait for others of
+        ours, before anything is sent, and with ``False`` when its turn has come.
     """
 
     id: str
@@ -45,6 +47,7 @@ class Call:
     sent: Callable[[], None] = _ignore
     operation: str = CHAT
     headers: Mapping[str, str] = _NO_HEADERS
+    queued: Callable[[bool], None] = _ignore
 
 
 def name_source(error: AIProxyError, candidate: Candidate) -> None:

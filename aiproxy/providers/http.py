@@ -190,14 +190,15 @@ class HTTPProvider:
     async def _start(self, call: Call) -> IReply:
         after = Afterwards()
         try:
-            await self._wait_for_turn(call.candidate, after)
+            await self._wait_for_turn(call, after)
             return await self._ask(call, after)
         except Exception as error:
             after.run()
             _named(error, call.candidate)
             raise
 
-    async def _wait_for_turn(self, candidate: Candidate, after: Afterwards) -> None:
+    async def _wait_for_turn(self, call: Call, after: Afterwards) -> None:
+        candidate = call.candidate
         most = candidate.model.provider_max_concurrent
         if most is None:
             return
@@ -206,8 +207,14 @@ class HTTPProvider:
         slots = self._slots.get(key)
         if slots is None or slots.limit != most:
             slots = self._slots[key] = DeferredSemaphore(most)
-        await slots.acquire()
+        turn = slots.acquire()
+        waits = not turn.called
+        if waits:
+            call.queued(True)
+        await turn
         after.add(slots.release)
+        if waits:
+            call.queued(False)
 
     async def _ask(self, call: Call, after: Afterwards) -> IReply:
         request = _laid_over(call)

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy.config.schema import Timeouts
-from aiproxy.errors import UpstreamTimeout
+from aiproxy.errors import LimitReached, UpstreamTimeout
 from aiproxy.gateway.phases import Phases
 from aiproxy.gateway.watch import Watch
 from aiproxy.transport.timeout_queue import TimeoutQueue
@@ -115,6 +115,53 @@ class PlainTests(PhasesTestCase):
             phases, waited = self.begin(timeouts=Timeouts(connect=1, attempt=attempt))
             phases.begin_plain()
             self.assert_ends(waited, at, "not reached")
+
+
+class QueuedTests(PhasesTestCase):
+    """Calls of ours that have to end before the provider is asked."""
+
+    def test_too_long(self) -> None:
+        """That is bounded too, but it is a limit of ours, and the provider is not late."""
+        for plain in (True, False):
+            self.setUp()
+            phases, waited = self.begin()
+            phases.begin_plain() if plain else phases.begin_stream(reasoning=False)
+            phases.queued(True)
+            self.clock.advance(1)
+            error = self.failureResultOf(waited, LimitReached).value
+            self.assertIn("no other call to the provider has ended within 1", error.message)
+            phases.stop()
+            self.assertFalse(phases.overdue)
+
+    def test_turn(self) -> None:
+        """When the turn comes the provider has all of its time."""
+        for plain, last in ((True, 6.9), (False, 8.9)):
+            self.setUp()
+            phases, waited = self.begin()
+            phases.begin_plain() if plain else phases.begin_stream(reasoning=False)
+            phases.queued(True)
+            self.clock.advance(0.9)
+            phases.queued(False)
+            phases.connected()
+            self.assert_ends(waited, last, "did not")
+
+    def test_reached(self) -> None:
+        """That of the connection begins with the turn."""
+        phases, waited = self.begin()
+        phases.begin_stream(reasoning=False)
+        phases.queued(True)
+        self.clock.advance(0.9)
+        phases.queued(False)
+        self.assert_ends(waited, 1.9, "not reached")
+
+    def test_last(self) -> None:
+        """The last one may wait as long as the call, and is not late then."""
+        phases, waited = self.begin(last=True)
+        phases.begin_plain()
+        phases.queued(True)
+        self.clock.advance(1_000)
+        self.assertNoResult(waited)
+        self.assertFalse(phases.overdue)
 
 
 class EndTests(PhasesTestCase):

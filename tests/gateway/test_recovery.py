@@ -258,6 +258,25 @@ class BreakerTests(RecoveryTestCase):
                 self.later(6)
                 self.failureResultOf(asked, errors.UpstreamTimeout)
 
+    def test_queued(self) -> None:
+        """Who waits for calls of ours goes elsewhere after a while, and that is nobody's fault."""
+        self.use(ScriptedProvider())
+        for _ in range(6):
+            asked = self.chat(stream=True)
+            waiting = self.provider.calls[-1]
+            self.assertEqual(waiting.call.candidate.name, "a")
+            waiting.call.queued(True)
+            self.later(1)
+            self.assertTrue(waiting.cancelled)
+            self.provider.calls[-1].answer().send(*chat_stream("Ho"))
+            client = StringTransport()
+            self.successResultOf(self.deliver(asked, client))
+        self.use(ScriptedProvider(), model("a"))
+        self.chat(stream=True).addErrback(lambda _: None)
+        self.provider.calls[0].call.queued(True)
+        self.later(59)
+        self.assertFalse(self.provider.calls[0].cancelled)
+
     def test_same_key(self) -> None:
         """Others with a key that was refused are asked behind the rest."""
         from aiproxy.config.secret import Secret

@@ -239,6 +239,28 @@ class TurnTests(HTTPProviderTestCase):
         self.start(model)
         self.assertEqual(self.upstream.attempts, 3)
 
+    def test_tells(self) -> None:
+        """A call that waits says so, and when it waits no more; any other says nothing."""
+        candidate = Candidate(evolve(MODEL, provider_max_concurrent=1), "m", KEY)
+        told: list[tuple[str, bool]] = []
+
+        def start(name: str) -> Deferred[IReply]:
+            call = Call(
+                "r7",
+                {"messages": []},
+                candidate,
+                True,
+                queued=lambda waits: told.append((name, waits)),
+            )
+            return self.provider.start(call)
+
+        first = start("first")
+        start("second")
+        self.assertEqual(told, [("second", True)])
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.assertEqual(told, [("second", True), ("second", False)])
+
     def test_each_token(self) -> None:
         """Other tokens and other providers do not wait; models of one provider do."""
         model = evolve(MODEL, provider_max_concurrent=2)
