@@ -104,17 +104,22 @@ class Entrance:
         Take the first that is free out of those that are left, and wait for its pace.
 
         :param queues: the call may wait its turn.
-        :param insists: those that are busy or out are waited for, if that is not long.
+        :param insists: those that are busy or out are waited for, if that is not long;
+            those whose running requests are too many, as long as in the queue.
         :raises LimitReached: all are busy.
         :raises ModelUnavailable: all are busy or out.
         """
         try:
             entered = self._try(left, self._queue_timeout if queues else 0.0)
         except (LimitReached, ModelUnavailable) as busy:
-            wait = busy.retry_after
-            if not insists or wait is None or wait > self._max_delay:
+            if not insists:
                 raise
-            entered = self._try(left, self._max_delay)
+            wait = busy.retry_after
+            # When a running request ends nobody knows: that is waited for as in the queue.
+            patience = self._queue_timeout if wait is None else self._max_delay
+            if not patience or (wait or 0.0) > patience:
+                raise
+            entered = self._try(left, patience)
         entry = entered if isinstance(entered, Entry) else await self._watch.wait(entered)
         found = left.pop(entry.place)
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiproxy import errors
-from aiproxy.config.schema import Limits, Retry
+from aiproxy.config.schema import Limits, Retry, Server
 from aiproxy.policy.retry_budget import FLOOR
 from aiproxy.testing import ScriptedProvider
 from tests.gateway.test_dispatch import model
@@ -64,6 +66,40 @@ class BackTests(RecoveryTestCase):
         error = self.failureResultOf(asked, errors.UpstreamRateLimited).value
         self.assertEqual(self.asked[-1], ("b", 1))
         self.assertEqual(error.retry_after, 49)
+
+
+class QueueTests(RecoveryTestCase):
+    """A repeat where others have taken the place of the attempt that has failed."""
+
+    server = Server(keep_alive=0, queue_timeout=20)
+
+    def ask(self, server: Server) -> tuple[Any, Any]:
+        """Let one call fail with a 500, and another one take its place."""
+        provider = ScriptedProvider(failed(500))
+        self.use(provider, model("a", limits=Limits(max_concurrent=1)), server=server)
+        first, second = self.chat(), self.chat()
+        self.later(2)
+        return first, second
+
+    def test_waits(self) -> None:
+        """It waits its turn as any request does, and is answered."""
+        first, second = self.ask(self.server)
+        self.assertNoResult(first)
+        self.provider.calls[1].answer(whole())
+        self.plain(second)
+        self.later(0.25)
+        self.provider.calls[2].answer(whole())
+        self.assertEqual(self.plain(first).served.attempts, 2)
+
+    def test_patience(self) -> None:
+        """It does not wait for longer, nor at all where no request does."""
+        first, second = self.ask(self.server)
+        self.later(20)
+        self.failureResultOf(first, errors.LimitReached)
+        self.provider.calls[1].answer(whole())
+        self.plain(second)
+        self.failureResultOf(self.ask(Server(keep_alive=0))[0], errors.LimitReached)
+        self.provider.calls[1].answer(whole())
 
 
 class NoRetriesTests(RecoveryTestCase):
