@@ -33,9 +33,9 @@ def explain(
         raise not_found(requested, offered_names(config))
     patience = config.server.queue_timeout
     described = []
-    for model, name in entries:
+    for model, name, turn in entries:
         reason = why_not(model, situation, operation)
-        for candidate in Candidates().find(model, name, situation.turn):
+        for candidate in Candidates().find(model, name, turn):
             one = _describe(candidate, situation)
             if reason is not None:
                 one |= {"in": False, "reason": reason}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import Factory, field, frozen
 
@@ -29,6 +29,7 @@ __all__ = [
     "SIZES",
     "Candidate",
     "Candidates",
+    "PlanEntry",
     "Situation",
     "configured_name",
     "find_candidates",
@@ -44,6 +45,9 @@ ALL_IMAGES = "all"
 
 #: The virtual models of ``model_size``.
 SIZES = ("SMALL", "BIG")
+
+#: Strategies by which members are first in turn, as in a size class.
+_TAKE_TURNS = ("round_robin", "least_busy")
 
 #: A name that is shorter was an alias to the Go proxy.
 _ALIAS_CHARACTERS = 10
@@ -107,6 +111,19 @@ class Situation:
     chance: random.Random = Factory(random.Random)
 
 
+class PlanEntry(NamedTuple):
+    """
+    A model entry of a plan.
+
+    :param name: that it serves.
+    :param turn: by which its tokens rotate.
+    """
+
+    model: Model
+    name: str
+    turn: int
+
+
 class Candidates:
     """The candidates of each model entry, made once; a wildcard's names are bounded."""
 
@@ -154,29 +171,30 @@ def find_candidates(
         raise ModelNotFound("there is no model for images", param="model")
     if not entries:
         raise not_found(requested, filter(allowed, offered_names(config)))
-    suited = [(model, name) for model, name in entries if _suits(model, operation)]
+    suited = [entry for entry in entries if _suits(entry.model, operation)]
     if not suited:
         what = "makes no images" if operation == IMAGES else "makes images, and nothing else"
         raise InvalidRequest(
             f"the model {_shown(requested)} {what}", param="model", code="model_not_supported"
         )
-    fitting = [(model, name) for model, name in suited if _takes(model, situation.body_bytes)]
+    fitting = [entry for entry in suited if _takes(entry.model, situation.body_bytes)]
     if not fitting:
-        most = max(model.max_request_length or 0 for model, _ in suited)
+        most = max(entry.model.max_request_length or 0 for entry in suited)
         raise RequestTooLarge(
             f"the model {_shown(requested)} takes requests of at most {most} bytes"
         )
     made = Candidates() if candidates is None else candidates
     found = [
         candidate
-        for model, name in fitting
+        for model, name, turn in fitting
         if model.disabled is None
-        for candidate in made.find(model, name, situation.turn)
+        for candidate in made.find(model, name, turn)
     ]
     if not found:
-        why = next(model.disabled for model, _ in fitting if model.disabled is not None)
+        first = fitting[0].model
         raise ModelUnavailable(
-            f"the model {_shown(requested)} is configured, but off: {why}", model=fitting[0][0].name
+            f"the model {_shown(requested)} is configured, but off: {first.disabled}",
+            model=first.name,
         )
     return tuple(found)
 
@@ -200,16 +218,16 @@ def find_entries(
     situation: Situation,
     allowed: Callable[[str], bool] = lambda name: True,
     operation: str = CHAT,
-) -> list[tuple[Model, str]]:
+) -> list[PlanEntry]:
     """
-    Return all that a name stands for, best first, each once, with the name that it serves.
+    Return all that a name stands for, best first, each once.
 
     Some of them may not be able to serve it: :func:`why_not` says so.
     """
     if config.server.legacy_aliases:
         requested = _legacy_alias(config, requested)
     if operation == IMAGES and requested == ALL_IMAGES:
-        return _image_entries(config, allowed)
+        return _image_entries(config, situation, allowed)
     return list(_entries(config, requested, situation)) if allowed(requested) else []
 
 
@@ -241,14 +259,17 @@ def _suits(model: Model, operation: str) -> bool:
     return model.kind == "chat"
 
 
-def _image_entries(config: Config, allowed: Callable[[str], bool]) -> list[tuple[Model, str]]:
+def _image_entries(
+    config: Config, situation: Situation, allowed: Callable[[str], bool]
+) -> list[PlanEntry]:
     """Return every image model, best first."""
     models = [
         model
         for model in config.models
         if model.kind == "image" and not model.wildcard and allowed(model.name)
     ]
-    return [(model, model.name) for model in sorted(models, key=lambda model: model.priority)]
+    models.sort(key=lambda model: model.priority)
+    return [PlanEntry(model, model.name, situation.turn) for model in models]
 
 
 def offered_names(config: Config) -> list[str]:
@@ -269,40 +290,45 @@ def configured_name(config: Config, requested: str) -> str | None:
     return None if model is None else model.name
 
 
-def _entries(config: Config, requested: str, situation: Situation) -> Iterator[tuple[Model, str]]:
-    """Yield each model entry once, with the name that it serves."""
+def _entries(config: Config, requested: str, situation: Situation) -> Iterator[PlanEntry]:
+    """Yield each model entry once."""
     seen: set[tuple[str, str]] = set()
     first = _resolve(config, requested, situation)
-    if len(first) == 1 and not first[0][0].fallbacks:
+    if len(first) == 1 and not first[0].model.fallbacks:
         yield first[0]
         return
     fallbacks = [
         entry
-        for model, _ in first
-        for name in model.fallbacks
+        for one in first
+        for name in one.model.fallbacks
         for entry in _resolve(config, name, situation)
     ]
-    for model, name in (*first, *fallbacks):
-        if (model.name, name) not in seen:
-            seen.add((model.name, name))
-            yield model, name
+    for entry in (*first, *fallbacks):
+        if (entry.model.name, entry.name) not in seen:
+            seen.add((entry.model.name, entry.name))
+            yield entry
 
 
-def _resolve(config: Config, requested: str, situation: Situation) -> Sequence[tuple[Model, str]]:
+def _resolve(config: Config, requested: str, situation: Situation) -> Sequence[PlanEntry]:
     """Return what one name stands for, best first."""
+    turn = situation.turn
 
-    def member(entry: tuple[Model, str]) -> tuple[Member, tuple[Model, str]]:
-        model, name = entry
-        return Member(model.priority, model.weight, situation.traffic.look(name)), entry
+    def members(found: Sequence[tuple[Model, str]], turn: int) -> list[tuple[Member, PlanEntry]]:
+        return [
+            (
+                Member(model.priority, model.weight, situation.traffic.look(name)),
+                PlanEntry(model, name, turn),
+            )
+            for model, name in found
+        ]
 
     group = config.groups.get(requested)
     if group is not None:
-        members = [entry for name in group.models for entry in _resolve_model(config, name)]
+        grouped = [entry for name in group.models for entry in _resolve_model(config, name)]
+        # Who has every second turn would be asked with every second token only.
+        rounds = turn // max(len(grouped), 1) if group.strategy in _TAKE_TURNS else turn
         return order_group(
-            group.strategy,
-            [member(entry) for entry in members],
-            turn=situation.turn,
-            chance=situation.chance,
+            group.strategy, members(grouped, rounds), turn=turn, chance=situation.chance
         )
     if requested in SIZES:
         sized = [
@@ -310,8 +336,8 @@ def _resolve(config: Config, requested: str, situation: Situation) -> Sequence[t
             for model in config.models
             if model.model_size == requested and not model.wildcard
         ]
-        return order_size([member(entry) for entry in sized])
-    return list(_resolve_model(config, requested))
+        return order_size(members(sized, turn // max(len(sized), 1)))
+    return [PlanEntry(model, name, turn) for model, name in _resolve_model(config, requested)]
 
 
 def _resolve_model(config: Config, name: str) -> Iterator[tuple[Model, str]]:

@@ -22,7 +22,13 @@ from aiproxy.errors import (
     ModelUnavailable,
     RequestTooLarge,
 )
-from aiproxy.policy.routing import Candidate, Situation, find_candidates, find_entries
+from aiproxy.policy.routing import (
+    Candidate,
+    PlanEntry,
+    Situation,
+    find_candidates,
+    find_entries,
+)
 from aiproxy.policy.traffic import Flow, Traffic
 
 MODELS = ("p/a", "p/b", "p/c", "p/d", "w/*")
@@ -56,7 +62,7 @@ class Asked:
             kept.first_token = flow.first_token
         return Situation(self.turn, self.body_bytes, traffic, random.Random(self.seed))
 
-    def entries(self, situation: Situation) -> list[Entry]:
+    def entries(self, situation: Situation) -> list[PlanEntry]:
         """Return all that the name stands for."""
         return find_entries(self.config, self.name, situation, self.is_allowed, self.operation)
 
@@ -137,7 +143,7 @@ class Oracle:
         self.asked = asked
         self.models = {model.name: model for model in asked.config.models}
 
-    def judge_entries(self, entries: list[Entry]) -> None:
+    def judge_entries(self, entries: list[PlanEntry]) -> None:
         """See that the order is one of those that there may be."""
         asked, name = self.asked, self.asked.name
         known = self.find(name) or name in (*self.models, *GROUPS, "SMALL", "BIG")
@@ -150,19 +156,24 @@ class Oracle:
                 for model in asked.config.models
                 if model.kind == "image" and "*" not in model.name and asked.is_allowed(model.name)
             ]
-            self.take(rest, set(), self.orders(images, lambda one: (one[0].priority,)))
+            order = self.orders(images, lambda one: (one[0].priority,))
+            self.take(rest, set(), order, asked.turn)
         elif asked.is_allowed(name):
             seen: set[str] = set()
-            first = self.take(rest, seen, self.possible(name))
+            first = self.take(rest, seen, self.possible(name), self.rounds(name))
             for model, _ in first:
                 for fallback in model.fallbacks:
-                    self.take(rest, seen, self.possible(fallback))
+                    self.take(rest, seen, self.possible(fallback), self.rounds(fallback))
         assert rest == []
 
-    def take(self, rest: list[Entry], seen: set[str], possible: list[list[Entry]]) -> list[Entry]:
+    def take(
+        self, rest: list[PlanEntry], seen: set[str], possible: list[list[Entry]], turn: int
+    ) -> list[Entry]:
         """Take what one name adds to a plan from its front; it is in an order that may be."""
         new = sum(1 for _, name in possible[0] if name not in seen)
-        part = [rest.pop(0) for _ in range(min(new, len(rest)))]
+        taken = [rest.pop(0) for _ in range(min(new, len(rest)))]
+        assert all(one.turn == turn for one in taken)
+        part = [(model, name) for model, name, _ in taken]
         for order in possible:
             if [one for one in order if one[1] not in seen] == part:
                 seen.update(name for _, name in part)
@@ -212,6 +223,14 @@ class Oracle:
             for order in self.orders(found, partial(self.speed, unknown))
         ]
 
+    def rounds(self, name: str) -> int:
+        """Return how often the tokens of those that a name stands for have gone on."""
+        if name in GROUPS:
+            strategy = self.asked.config.groups[name].strategy
+            if strategy not in ("round_robin", "least_busy"):
+                return self.asked.turn
+        return self.asked.turn // max(len(self.possible(name)[0]), 1)
+
     def speed(self, unknown: float, one: Entry) -> tuple[float, int]:
         """Return what ``fastest`` looks at."""
         flow = self.flow(one)
@@ -237,7 +256,7 @@ class Oracle:
         return [[one for _, one in order]]
 
     def judge_candidates(
-        self, entries: list[Entry], candidates: list[Candidate] | type[AIProxyError]
+        self, entries: list[PlanEntry], candidates: list[Candidate] | type[AIProxyError]
     ) -> None:
         """See that whoever can serve is there, once for each token, and nobody else."""
         asked = self.asked
@@ -250,9 +269,9 @@ class Oracle:
                 assert candidates is kind
                 return
         expected: list[Candidate] = []
-        for model, name in running:
+        for model, name, turn in running:
             tokens: list[Secret | None] = list(model.tokens)
-            for _ in range(asked.turn if tokens else 0):
+            for _ in range(turn if tokens else 0):
                 tokens.append(tokens.pop(0))
             expected += [Candidate(model, name, token) for token in tokens or [None]]
         assert candidates == expected
@@ -289,7 +308,7 @@ class PlanModelTests(SynchronousTestCase):
         oracle, situation = Oracle(asked), asked.situation()
         before = repr([situation.traffic.look(name) for name in NAMES])
         entries = asked.entries(situation)
-        names = [name for _, name in entries]
+        names = [one.name for one in entries]
         self.assertEqual(len(set(names)), len(names))
         oracle.judge_entries(entries)
         oracle.judge_candidates(entries, asked.candidates())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import product
+
 from attrs import evolve
 
 from aiproxy.config.schema import Config
@@ -23,6 +26,17 @@ CONFIG = """
       - {name: "any/*", provider: up, token: sk-c, upstream_model: "vendor/*"}
     groups:
       team: {models: [up/big, any/one, up/tiny]}
+"""
+
+TOKENS = ("sk-a", "sk-b")
+TURNS = """
+    providers:
+      up: {base_url: "https://up.example/v1", tokens: [sk-a, sk-b]}
+    models:
+      - {name: up/one, provider: up, model_size: SMALL}
+      - {name: up/two, provider: up, model_size: SMALL}
+    groups:
+      turns: {models: [up/one, up/two], strategy: round_robin}
 """
 
 
@@ -47,6 +61,20 @@ class RoutingTests(LoadingTestCase):
             candidates = find_candidates(self.found, "up/small", Situation(turn))[:2]
             tokens = [one.token.reveal() for one in candidates if one.token is not None]
             self.assertEqual(tokens, expected)
+
+    def test_rotation_in_turn(self) -> None:
+        """Members that take turns too are asked with each of their tokens."""
+        config = self.load(TURNS).config
+        for requested in ("turns", "SMALL"):
+            first = Counter[tuple[str, str]]()
+            traffic = Traffic()
+            for turn in range(12):
+                situation = Situation(turn, traffic=traffic)
+                candidate = find_candidates(config, requested, situation)[0]
+                traffic.find(candidate.name).last_used = turn
+                assert candidate.token is not None
+                first[candidate.name, candidate.token.reveal()] += 1
+            self.assertEqual(first, dict.fromkeys(product(("up/one", "up/two"), TOKENS), 3))
 
     def test_size(self) -> None:
         """A size class is its models by priority, then their fallbacks."""
