@@ -14,13 +14,13 @@ from typing import Final, TypeVar
 
 from attrs import frozen
 
-from aiproxy.policy.traffic import Flow
+from aiproxy.policy.traffic import LONG_REST, Flow
 
 __all__ = ["Member", "order_group", "order_size"]
 
 T = TypeVar("T")
 
-#: A candidate whose speed nobody has seen yet is asked now and then, to see it.
+#: A candidate whose speed nobody has seen, or not of late, is asked now and then, to see it.
 _CURIOSITY: Final = 0.1
 
 
@@ -78,16 +78,19 @@ def _order_by_speed(members: Sequence[tuple[Member, T]], chance: random.Random) 
     Order by time to the first token, in which a queue counts.
 
     Those of unknown speed come last, but each request has a small chance to
-    begin with one of them.
+    begin with one of them, or with one that has rested for long: it was slow,
+    and would never be asked again.
     """
     curious = chance.random() < _CURIOSITY
-    unknown = -math.inf if curious else math.inf
+    newest = max((member.flow.last_used for member, _ in members), default=-math.inf)
 
     def speed(member: Member) -> tuple[float, int]:
-        seconds = member.flow.first_token
-        if seconds is None:
-            return unknown, member.priority
-        return seconds * (1 + member.flow.running), member.priority
+        flow = member.flow
+        if flow.first_token is None:
+            return -math.inf if curious else math.inf, member.priority
+        if curious and flow.last_used < newest - LONG_REST:
+            return -math.inf, member.priority
+        return flow.first_token * (1 + flow.running), member.priority
 
     return _sorted(members, speed)
 

@@ -13,10 +13,12 @@ from typing import Final
 
 from attrs import Factory, define
 
-__all__ = ["Flow", "Traffic"]
+__all__ = ["LONG_REST", "Flow", "Traffic"]
 
 #: Seconds after which what was seen of a candidate's speed counts half.
 _HALF_LIFE: Final = 300.0
+#: Seconds without a call after which it is seen anew.
+LONG_REST: Final = 600.0
 #: The last times to the first token, for percentiles; fewer say nothing.
 _SAMPLES: Final = 100
 _FEWEST: Final = 20
@@ -45,6 +47,8 @@ class Flow:
     def began(self, now: float) -> None:
         """A call begins."""
         self.running += 1
+        if now - self.last_used > LONG_REST:
+            self._weight = 0.0
         self.last_used = now
 
     def ended(self) -> None:

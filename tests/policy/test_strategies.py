@@ -75,6 +75,16 @@ class OrderTests(SynchronousTestCase):
         found = Counter(self.order("fastest", *members, seed=seed)[0] for seed in range(2_000))
         self.assertLess(abs(found[1] / 2_000 - 0.1), 0.03)
 
+    def test_fastest_again(self) -> None:
+        """So is one whose speed was seen long ago: it may have become faster."""
+        for rested, share in ((500, 0.0), (700, 0.1)):
+            members = [
+                member(first_token=0.3, last_used=1_000),
+                member(first_token=9.0, last_used=1_000 - rested),
+            ]
+            found = Counter(self.order("fastest", *members, seed=seed)[0] for seed in range(2_000))
+            self.assertLess(abs(found[1] / 2_000 - share), 0.03, rested)
+
     def test_size(self) -> None:
         """A size class: by priority, then who has rested longest."""
         members = [member(last_used=5), member(priority=0, last_used=9), member(last_used=3)]

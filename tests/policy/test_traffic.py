@@ -43,6 +43,17 @@ class TrafficTests(SynchronousTestCase):
         flow.answered(0.0, 300.0 + 40 * 300.0)
         self.assertAlmostEqual(flow.first_token or 0, 0.0, places=6)
 
+    def test_long_rest(self) -> None:
+        """After a long rest only what is seen from then on counts."""
+        for rest, expected in ((600.0, (250 * 9 + 1) / 251), (601.0, 1.0)):
+            flow = Flow()
+            flow.began(0.0)
+            for _ in range(1_000):
+                flow.answered(9.0, 0.0)
+            flow.began(rest)
+            flow.answered(1.0, rest)
+            self.assertAlmostEqual(flow.first_token or 0, expected, places=6)
+
     def test_turns(self) -> None:
         """Each name has turns of its own, from 0 on."""
         book = Traffic()
