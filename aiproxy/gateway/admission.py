@@ -203,6 +203,10 @@ class Gate:
         reach = candidate.model.min_interval if patience is None else max(MAX_WAIT, patience)
         return self._admission(candidate, now, wall, reach).find_hold(now, wall, tokens)
 
+    def is_suspect(self, candidate: Candidate) -> bool:
+        """Whether a candidate shares a key that was refused: it is asked behind the others."""
+        return self._standings.is_suspect(candidate.limit_key, self._clock.seconds())
+
     def wake(self) -> None:
         """Something has become free: look who may go, soon."""
         if self.waiting:

@@ -31,7 +31,6 @@ from aiproxy.gateway.usage import CallRecord
 from aiproxy.gateway.watch import Watch
 from aiproxy.policy.access import Principal
 from aiproxy.policy.estimate import estimate_tokens
-from aiproxy.policy.limits import limit_key
 from aiproxy.policy.routing import Candidate
 from aiproxy.providers.http import read_rate_limits
 
@@ -120,9 +119,7 @@ class Exchange:
         body_bytes, call.body = len(call.body), b""  # It was read, and may be long.
         self._found = list(found)
         if len(found) > 1:
-            # Who shares a key that was refused is asked behind the others.
-            now = shared.clock.seconds()
-            self._found.sort(key=lambda one: shared.standings.is_suspect(limit_key(one[0]), now))
+            self._found.sort(key=lambda one: shared.gate.is_suspect(one[0]))
         self._created = int(shared.wall())
         self._pipe: Pipe | None = None
         #: Whose streams were cut, the oldest first.

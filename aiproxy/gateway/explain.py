@@ -32,17 +32,22 @@ def explain(
     if not entries:
         raise not_found(requested, offered_names(config))
     patience = config.server.queue_timeout
+    candidates = [
+        candidate
+        for model, name, turn in entries
+        for candidate in Candidates().find(model, name, turn)
+    ]
+    candidates.sort(key=gate.is_suspect)
     described = []
-    for model, name, turn in entries:
-        reason = why_not(model, situation, operation)
-        for candidate in Candidates().find(model, name, turn):
-            one = _describe(candidate, situation)
-            if reason is not None:
-                one |= {"in": False, "reason": reason}
-            elif held := gate.find_hold(candidate, tokens, patience):
-                why = f"held back by {held.limit}"
-                one |= {"in": False, "reason": why, "back_in_s": held.delay}
-            described.append(one)
+    for candidate in candidates:
+        one = _describe(candidate, situation)
+        reason = why_not(candidate.model, situation, operation)
+        if reason is not None:
+            one |= {"in": False, "reason": reason}
+        elif held := gate.find_hold(candidate, tokens, patience):
+            why = f"held back by {held.limit}"
+            one |= {"in": False, "reason": why, "back_in_s": held.delay}
+        described.append(one)
     return described
 
 

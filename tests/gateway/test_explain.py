@@ -8,11 +8,11 @@ from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from aiproxy.config.schema import Config, Limits, Model, Server
+from aiproxy.config.schema import Config, Group, Limits, Model, Server
 from aiproxy.config.secret import Secret
 from aiproxy.config.sections import Breaker
 from aiproxy.dialects.operations import CHAT
-from aiproxy.errors import ModelNotFound
+from aiproxy.errors import ModelNotFound, UpstreamAuthFailed
 from aiproxy.gateway.admission import Entry, Gate
 from aiproxy.gateway.explain import explain
 from aiproxy.policy.breaker import StandingBook
@@ -31,7 +31,8 @@ class ExplainTests(SynchronousTestCase):
         )  # fmt: skip
         other = Model("p/b", "p", "openai", "openai", "b", disabled="it has no token")
         self.config = Config(models=(first, other))
-        self.gate = Gate(LimitBook(), StandingBook(Breaker()), Clock(), lambda: 0.0)
+        self.standings = StandingBook(Breaker())
+        self.gate = Gate(LimitBook(), self.standings, Clock(), lambda: 0.0)
 
     def explain(self, name: str = "p/a") -> list[dict[str, Any]]:
         """Ask for a dry run."""
@@ -51,6 +52,19 @@ class ExplainTests(SynchronousTestCase):
         self.assertNotIn("sk-", str([one, other]))
         entered.leave()
         self.assertEqual([one["in"] for one in self.explain()], [True, True, False])
+
+    def test_suspect(self) -> None:
+        """Who shares a key that was refused stands behind the others, where it is asked."""
+        self.config = Config(
+            models=tuple(
+                Model(name, "p", "openai", "openai", name, tokens=(Secret(token),))
+                for name, token in (("a", "sk-1"), ("b", "sk-1"), ("c", "sk-2"))
+            ),
+            groups={"g": Group(("b", "c"))},
+        )
+        [refused] = find_candidates(self.config, "a", Situation())
+        self.standings.find(refused.limit_key).failed(UpstreamAuthFailed("key"), 0.0)
+        self.assertEqual([one["model"] for one in self.explain("g")], ["c", "b"])
 
     def test_paced(self) -> None:
         """Who may wait long for his pace is not held back by it."""
