@@ -15,6 +15,7 @@ from attrs import define, field
 from aiproxy.dialects.anthropic_messages import Conversation
 from aiproxy.dialects.anthropic_models import ClaudeModel
 from aiproxy.dialects.anthropic_parts import Block, is_blank
+from aiproxy.dialects.anthropic_schema import fit_schema
 from aiproxy.dialects.anthropic_thinking import Thinking, limit_of
 from aiproxy.dialects.anthropic_tools import write_choice, write_tools
 from aiproxy.dialects.request_fields import OPENAI_ONLY
@@ -162,8 +163,11 @@ class RequestWriter:
             return
         named = told.get("json_schema")
         schema = named.get("schema") if isinstance(named, Mapping) else None
-        if schema is not None and self._model.follows_schemas:
-            wanted = {"type": "json_schema", "schema": _closed(schema)}
+        fitted = fit_schema(schema) if self._model.follows_schemas else None
+        if schema is not None and fitted is not None:
+            schema, lost = fitted
+            self.dropped |= {f"response_format.json_schema.schema.{name}" for name in lost}
+            wanted = {"type": "json_schema", "schema": schema}
             self._body.setdefault("output_config", {})["format"] = wanted
             return
         # There is no such mode: so it is asked in words.
@@ -198,19 +202,3 @@ def _joined(system: list[Block]) -> str | list[Block]:
     if any(set(block) != {"type", "text"} for block in system):
         return system
     return "\n\n".join(block["text"] for block in system)
-
-
-def _closed(schema: Any) -> Any:
-    """Return a schema whose objects all say what else may be in them: Anthropic wants it told."""
-    if isinstance(schema, list):
-        return [_closed(one) for one in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    closed = {
-        name: value if name in ("enum", "const", "default", "examples") else _closed(value)
-        for name, value in schema.items()
-    }
-    kind = closed.get("type")
-    if kind == "object" or (isinstance(kind, list) and "object" in kind):
-        closed.setdefault("additionalProperties", False)
-    return closed

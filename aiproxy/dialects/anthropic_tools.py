@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from aiproxy.dialects.anthropic_schema import fit_schema
 from aiproxy.errors import InvalidRequest
 
 __all__ = ["write_choice", "write_tools"]
@@ -121,8 +122,11 @@ def _write_function(
         schema = {**_OBJECT, **schema, "type": "object"}
     written["input_schema"] = schema
     if told.get("strict"):
-        if strict:
+        fitted = fit_schema(schema) if strict else None
+        if fitted is not None:
+            written["input_schema"], lost = fitted
             written["strict"] = True
+            dropped |= {f"tools[].function.parameters.{name}" for name in lost}
         else:
             dropped.add("tools[].function.strict")
     return written

@@ -723,6 +723,15 @@ class ParameterTests(WritingTestCase):
         self.assertNotIn("output_config", body)
         body = self.dropped("response_format", model="claude-opus-4-0", response_format=told)
         self.assertIn(json.dumps(schema, separators=(",", ":")), body["system"])
+        bound = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 1}}}
+        told = {"type": "json_schema", "json_schema": {"name": "n", "schema": bound}}
+        body = self.dropped("response_format.json_schema.schema.minimum", response_format=told)
+        written = body["output_config"]["format"]["schema"]["properties"]["a"]
+        self.assertEqual(written, {"type": "integer", "description": '{"minimum":1}'})
+        told = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
+        body = self.dropped("response_format", response_format=told)
+        self.assertIn('JSON schema: {"type":"object"}', body["system"])
+        self.assertNotIn("output_config", body)
         self.assertEqual(self.dropped(response_format={"type": "text"}).get("system"), None)
         show("anthropic", "JSON mode", "JSON schema")
 
@@ -826,7 +835,7 @@ class ToolTests(WritingTestCase):
                 {"name": "f", "description": "d", "parameters": schema, "strict": True},
                 {
                     "description": "d",
-                    "input_schema": {"type": "object", **schema},
+                    "input_schema": {"type": "object", **schema, "additionalProperties": False},
                     "strict": True,
                 },
             ),
@@ -842,6 +851,15 @@ class ToolTests(WritingTestCase):
         self.assertEqual((written["cache_control"], written["defer_loading"]), (MARK, True))
         strict = {"type": "function", "function": {"name": "f", "strict": True}}
         self.dropped("tools[].function.strict", model="claude-opus-4-0", tools=[strict])
+        bound = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 1}}}
+        for name, told, written in (
+            ("parameters.minimum", bound, {"type": "integer", "description": '{"minimum":1}'}),
+            ("strict", {**bound, "properties": {"a": {"type": "object"}}}, {"type": "object"}),
+        ):
+            strict["function"] = {"name": "f", "strict": True, "parameters": told}
+            tool = self.dropped(f"tools[].function.{name}", tools=[strict])["tools"][0]
+            self.assertEqual(tool["input_schema"]["properties"]["a"], written)
+            self.assertEqual(tool.get("strict", False), name != "strict")
         show("anthropic", "tools")
 
     def test_own_tools(self) -> None:
