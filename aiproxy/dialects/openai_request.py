@@ -110,10 +110,10 @@ def _write_effort(body: dict[str, Any], quirks: Quirks, model: str) -> None:
     if quirks.nests_effort:
         del body["reasoning_effort"]
         body["reasoning"] = {"effort": effort}
-    if quirks.efforts_for is not None and isinstance(effort, str):
-        models, words = quirks.efforts_for
-        if models.match(model):
+    for models, words in quirks.efforts_for:
+        if isinstance(effort, str) and models.match(model):
             body["reasoning_effort"] = words.get(effort, effort)
+            break
     if quirks.parses_for is not None and quirks.parses_for.match(model):
         told = (body.get(name) for name in ("reasoning_format", "include_reasoning"))
         if all(value is None for value in told):

@@ -43,7 +43,8 @@ class Quirks:
         goes before the older one.
     :param usage_unasked: it tells usage in streams of itself, and refuses ``stream_options``.
     :param system_only: it knows no role ``developer``, and gets ``system``.
-    :param efforts_for: its words for values of ``reasoning_effort``, of some models.
+    :param efforts_for: its words for values of ``reasoning_effort``, of some models; the
+        first pattern that matches counts.
     :param tiers: its words for values of ``service_tier``; for others it has none.
         ``None``: it has OpenAI's.
     :param nests_effort: ``reasoning_effort`` stands in ``reasoning`` (OpenRouter).
@@ -81,7 +82,9 @@ class Quirks:
     old_limit: bool = False
     usage_unasked: bool = False
     system_only: bool = False
-    efforts_for: tuple[re.Pattern[str], Mapping[str, str]] | None = field(default=None, hash=False)
+    efforts_for: tuple[tuple[re.Pattern[str], Mapping[str, str]], ...] = field(
+        default=(), hash=False
+    )
     tiers: Mapping[str, str] | None = field(default=None, hash=False)
     nests_effort: bool = False
     schemas: Schemas = "named"
@@ -175,6 +178,18 @@ _ROWS: Final[Mapping[str, Quirks]] = {
         keeps_extra=(),
         one_choice=True,
         excludes=(("reasoning_format", "include_reasoning"),),
+        # "`reasoning_effort` must be one of `none` or `default`" (pub): Qwen; GPT-OSS takes
+        # low, medium and high.
+        efforts_for=(
+            (
+                re.compile(r"(?:[^/]*/)?qwen", re.IGNORECASE),
+                dict.fromkeys(("minimal", "low", "medium", "high", "xhigh", "max"), "default"),
+            ),
+            (
+                re.compile(r"(?:[^/]*/)?gpt-oss", re.IGNORECASE),
+                {"none": "low", "minimal": "low", "xhigh": "high", "max": "high"},
+            ),
+        ),
         # GPT-OSS takes ``include_reasoning`` only, and has it on by itself.
         parses_for=re.compile(r"(?:[^/]*/)?(?:qwen|deepseek-r1)", re.IGNORECASE),
     ),
@@ -202,11 +217,13 @@ _ROWS: Final[Mapping[str, Quirks]] = {
         short_ids=True,
         # "none" and "high", say its guides, but for Large 4, which knows more.
         efforts_for=(
-            re.compile(r"(?!mistral-large-4)"),
-            {
-                "minimal": "none",
-                **dict.fromkeys(("low", "medium", "xhigh", "max"), "high"),
-            },
+            (
+                re.compile(r"(?!mistral-large-4)"),
+                {
+                    "minimal": "none",
+                    **dict.fromkeys(("low", "medium", "xhigh", "max"), "high"),
+                },
+            ),
         ),
         tiers={"auto": "auto", "default": "standard_only", "standard_only": "standard_only"},
         # OpenAI's part with the data of a file is unknown; a URL may hold it (rec).
@@ -229,8 +246,10 @@ _ROWS: Final[Mapping[str, Quirks]] = {
         ),
         # Low and high are all that it knows.
         efforts_for=(
-            re.compile(r"grok-3-mini"),
-            {"none": "low", "minimal": "low", "medium": "high", "xhigh": "high"},
+            (
+                re.compile(r"grok-3-mini"),
+                {"none": "low", "minimal": "low", "medium": "high", "xhigh": "high"},
+            ),
         ),
         # Reasoning models refuse ``stop``.
         cuts_for=re.compile(r"grok-(?:3-mini|code|build|[4-9](?!.*non-reasoning))"),

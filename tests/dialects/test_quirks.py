@@ -206,6 +206,19 @@ class GroqTests(QuirksCase):
             self.check("groq", told, expected, model=model)
         show("groq", "reasoning effort")
 
+    def test_efforts(self) -> None:
+        """Qwen thinks or does not, GPT-OSS has three efforts; of others nothing is known."""
+        for model, told, sent in (
+            *(("qwen/qwen3-32b", effort, "default") for effort in ("minimal", "low", "high")),
+            *(("qwen/qwen3.6-27b", effort, effort) for effort in ("none", "default")),
+            *(("openai/gpt-oss-20b", effort, "low") for effort in ("none", "minimal", "low")),
+            ("openai/gpt-oss-20b", "medium", "medium"),
+            ("openai/gpt-oss-20b", "xhigh", "high"),
+            ("llama-3.1-8b-instant", "minimal", "minimal"),
+        ):
+            body = json.loads(self.write("groq", {"reasoning_effort": told}, model=model).body)
+            self.assertEqual(body["reasoning_effort"], sent, (model, told))
+
     def test_formats_exclude_each_other(self) -> None:
         """Both are refused: the more telling one is kept."""
         both = {"reasoning_format": "hidden", "include_reasoning": False}
