@@ -44,8 +44,13 @@ _BUDGETS: Final = {"none": 0, "minimal": 1_024, "low": 1_024, "medium": 8_192}
 _MOST_BUDGET: Final = 24_576
 #: The least that 2.5 Pro can think.
 _PRO_BUDGET: Final = 128
-#: ``reasoning_effort`` -> level of thought, for 3 and later.
+#: ``reasoning_effort`` -> level of thought, for 3 and later; higher ones are ``high``.
 _LEVELS: Final = {"none": "minimal", "minimal": "minimal", "low": "low", "medium": "medium"}
+#: Most refuse ``minimal`` ("Thinking level MINIMAL is not supported", published); all know
+#: ``low`` and ``high``.
+_MINIMAL: Final = re.compile(r"gemini-3(?:\.[15])?-flash|gemini-3.*-flash-lite")
+#: It has no ``medium`` (published).
+_NO_MEDIUM: Final = re.compile(r"gemini-3-pro")
 
 #: What is read here, or by :class:`Contents`; all else passes.
 _READ: Final = frozenset(
@@ -74,6 +79,12 @@ class GeminiModel:
         #: It thinks, and can be told how hard.
         self.thinks = self.is_new or self.has_budget
         self.least_budget = _PRO_BUDGET if name.startswith("gemini-2.5-pro") else 0
+        #: ``reasoning_effort`` -> level of thought, where a level is told.
+        self.levels = dict(_LEVELS)
+        if not _MINIMAL.match(name):
+            self.levels |= {"none": "low", "minimal": "low"}
+        if _NO_MEDIUM.match(name):
+            self.levels["medium"] = "high"
         #: It fetches files on the web by itself.
         self.fetches = self.thinks
 
@@ -193,7 +204,7 @@ class RequestWriter:
                 tokens = _BUDGETS.get(effort, _MOST_BUDGET)
                 config["thinkingBudget"] = max(tokens, self.model.least_budget)
             else:
-                config["thinkingLevel"] = _LEVELS.get(effort, "high")
+                config["thinkingLevel"] = self.model.levels.get(effort, "high")
         if effort != "none" and not wish.get("exclude"):
             config["includeThoughts"] = True
         self._config["thinkingConfig"] = config

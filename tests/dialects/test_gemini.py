@@ -407,6 +407,22 @@ class ParameterTests(WritingTestCase):
         self.assertEqual(wire.dropped, ("reasoning_effort",))
         show("google", "reasoning effort")
 
+    def test_levels(self) -> None:
+        """Each model is told a level that it knows: all have low and high, few minimal."""
+        flash, pro = "gemini-3-flash-preview", "gemini-3.1-pro-preview"
+        old_pro, newest, named = "gemini-3-pro-preview", "gemini-3.7-flash", "gemini-flash-latest"
+        for models, effort, level in (
+            ((flash, NEW, "gemini-3.6-flash-lite"), "minimal", "minimal"),
+            ((pro, old_pro, newest, named), "minimal", "low"),
+            ((pro, old_pro, newest, named), "none", "low"),
+            ((flash, pro, newest, named), "medium", "medium"),
+            ((old_pro, "gemini-3-pro-image"), "medium", "high"),
+            ((flash, pro, old_pro, newest, named), "low", "low"),
+        ):
+            for model in models:
+                config = self.config(model=model, reasoning_effort=effort)["thinkingConfig"]
+                self.assertEqual(config["thinkingLevel"], level, (model, effort))
+
     def test_reasoning(self) -> None:
         """OpenRouter's object is understood too."""
         for told, expected in (
