@@ -149,6 +149,8 @@ class AnswerTranslator:
                 if call is not None:
                     calls.append(call)
             elif (image := _image(part.get("inlineData"))) is not None:
+                if part.get("thought"):
+                    continue  # A draft: the answer's own image follows.
                 images.append({**image, "index": self._images[index]})
                 self._images[index] += 1
                 if signature:

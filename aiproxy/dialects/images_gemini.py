@@ -59,25 +59,8 @@ class GeminiImages(ImagesReader):
         if not isinstance(answer, dict):
             raise UpstreamFailed("the upstream's answer is not a JSON object")
         translator = AnswerTranslator(lambda *_: None)
-        return find_in_chat(translator.answer(_without_thoughts(answer)))
+        return find_in_chat(translator.answer(answer))
 
     def locate(self, url: str, wire: WireRequest) -> str:
         """As in chat."""
         return GeminiDialect().locate(url, wire)
-
-
-def _without_thoughts(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy an answer without the parts that are thoughts."""
-    copies = []
-    told = answer.get("candidates")
-    for candidate in told if isinstance(told, list) else []:
-        content = candidate.get("content") if isinstance(candidate, dict) else None
-        if isinstance(content, dict) and isinstance(content.get("parts"), list):
-            kept = [part for part in content["parts"] if not _is_thought(part)]
-            candidate = {**candidate, "content": {**content, "parts": kept}}
-        copies.append(candidate)
-    return {**answer, "candidates": copies}
-
-
-def _is_thought(part: object) -> bool:
-    return isinstance(part, dict) and bool(part.get("thought"))

@@ -628,6 +628,22 @@ class AnswerTests(SynchronousTestCase):
             },
         )
 
+    def test_drafts(self) -> None:
+        """An image that is a thought is a draft, and no image of the answer."""
+        draft, own = ({"inlineData": {"mimeType": "image/png", "data": data}} for data in "DO")
+        parts = ({**draft, "thought": True}, {"text": "x", "thought": True}, own)
+        message = self.read(candidate(*parts))["message"]
+        (image,) = message["images"]
+        self.assertEqual(image["image_url"]["url"], "data:image/png;base64,O")
+        self.assertEqual(message["reasoning_content"], "x")
+        stream = write_events(*(candidate(part, reason=None) for part in parts), candidate())
+        images = [
+            image["image_url"]["url"]
+            for delta in Outcome([stream], dialect=GeminiDialect()).deltas()
+            for image in delta.get("images", ())
+        ]
+        self.assertEqual(images, ["data:image/png;base64,O"])
+
     def test_images_of_several_events(self) -> None:
         """Images are counted through, for a client joins those with the same index."""
         events = [
