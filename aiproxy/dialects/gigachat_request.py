@@ -245,12 +245,18 @@ class _SchemaWriter:
             part = {**self._find(pointer), **rest}
             return self.write(part, (*inside, pointer), depth + 1)
         written = {
-            name: value if name in _HOMES else self.write(value, inside, depth + 1)
+            name: value if name in _HOMES else self._write_part(name, value, inside, depth + 1)
             for name, value in part.items()
         }
         if written.get("type") == "object":
             written.setdefault("properties", {})
         return written
+
+    def _write_part(self, name: str, value: Any, inside: tuple[str, ...], depth: int) -> Any:
+        """Write what stands under a keyword; properties may be called as keywords are."""
+        if name != "properties" or not isinstance(value, dict):
+            return self.write(value, inside, depth)
+        return {key: self.write(one, inside, depth + 1) for key, one in value.items()}
 
     def _find(self, pointer: str) -> Mapping[str, Any]:
         """Follow a JSON pointer (RFC 6901)."""

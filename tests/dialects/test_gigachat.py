@@ -472,6 +472,18 @@ class ToolTests(SynchronousTestCase):
             },
         )
 
+    def test_named_as_keywords(self) -> None:
+        """Properties that are called as keywords are none."""
+        city = {"type": "object", "properties": {"type": {"type": "string"}}}
+        names = ("definitions", "$defs", "properties", "type")
+        schema = {
+            "type": "object",
+            "properties": {name: {"$ref": "#/$defs/City"} for name in names},
+            "$defs": {"City": city},
+        }
+        properties = dict.fromkeys(names, city)
+        self.assertEqual(self.written(schema), {"type": "object", "properties": properties})
+
     def test_endless_references(self) -> None:
         """A schema that refers to itself, to nothing or to too much is left as it is."""
         for parts in (
