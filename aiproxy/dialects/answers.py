@@ -16,7 +16,7 @@ from aiproxy.dialects.shapes import ChatAnswer, says_something
 from aiproxy.errors import UpstreamFailed
 from aiproxy.wire.json import JSONError, loads
 
-__all__ = ["load_answer", "settle_answer"]
+__all__ = ["load_answer", "misshapen", "settle_answer"]
 
 
 def load_answer(body: bytes) -> Any:
@@ -57,6 +57,18 @@ def settle_answer(answer: object) -> ChatAnswer:
         answer["usage"] = usage
     answer["object"] = "chat.completion"
     return answer
+
+
+def misshapen(mistake: Exception) -> UpstreamFailed:
+    """
+    Say that an answer is not as its provider has it: a number for a text, a text for a list.
+
+    :param mistake: what a translator stumbled over it with.
+    """
+    kind = type(mistake).__name__
+    error = UpstreamFailed(f"the upstream's answer has another shape than its API ({kind})")
+    error.__cause__ = mistake
+    return error
 
 
 def _check(choice: object) -> None:

@@ -50,7 +50,8 @@ def write_tools(
     choice = asked.get("tool_choice")
     allowed = choice.get("allowed_tools") if isinstance(choice, Mapping) else None
     if isinstance(allowed, Mapping):
-        names = [_named(tool) for tool in allowed.get("tools") or ()]
+        listed = allowed.get("tools")
+        names = [_named(tool) for tool in listed] if isinstance(listed, list) else []
         tools = [tool for tool in tools if tool.get("name") in names]
     return tools
 

@@ -255,7 +255,8 @@ def write_usage(told: Mapping[str, Any]) -> Usage:
         "candidatesTokensDetails": {"reasoning_tokens": thoughts},
     }
     for name, kept in details.items():
-        for detail in told.get(name) or ():
+        listed = told.get(name)
+        for detail in listed if isinstance(listed, list) else ():
             kind = detail.get("modality") if isinstance(detail, dict) else None
             if kind in ("AUDIO", "IMAGE", "VIDEO"):
                 kept[f"{kind.lower()}_tokens"] = detail.get("tokenCount")

@@ -117,7 +117,9 @@ class Contents:
 
     def _answer(self, message: Mapping[str, Any], where: str) -> list[Part]:
         extra = _google(message)
-        parts: list[Part] = [part for part in extra.get("parts") or () if isinstance(part, dict)]
+        told = extra.get("parts")
+        listed = told if isinstance(told, list) else []
+        parts: list[Part] = [part for part in listed if isinstance(part, dict)]
         said = [part for part in self._parts(message.get("content"), where) if part.get("text")]
         if message.get("refusal"):
             said.append({"text": message["refusal"]})

@@ -281,10 +281,11 @@ def _chosen(
         calling = {"mode": "ANY", "allowedFunctionNames": [choice["function"].get("name")]}
     elif isinstance(choice, Mapping) and isinstance(choice.get("allowed_tools"), Mapping):
         told = choice["allowed_tools"]
-        calling["mode"] = modes.get(told.get("mode"), "AUTO")
+        calling["mode"] = modes.get(str(told.get("mode")), "AUTO")
+        listed = told.get("tools")
         allowed = [
             tool["function"].get("name")
-            for tool in told.get("tools") or ()
+            for tool in (listed if isinstance(listed, list) else ())
             if isinstance(tool, Mapping) and isinstance(tool.get("function"), Mapping)
         ]
         functions = [function for function in functions if function["name"] in allowed]

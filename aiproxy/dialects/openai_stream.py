@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from attrs import Factory, define
 
+from aiproxy.dialects.answers import misshapen
 from aiproxy.dialects.openai_errors import judge, judge_choice
 from aiproxy.dialects.openai_facts import holds_error, read_facts
 from aiproxy.dialects.openai_repairs import (
@@ -251,8 +252,8 @@ class OpenAIStreamReader:
         if self._translate is not None:
             try:
                 chunk = self._translate(document)
-            except AIProxyError as error:
-                self._fail(error)
+            except Exception as error:
+                self._fail(error if isinstance(error, AIProxyError) else misshapen(error))
                 return
         if chunk is not None:
             self._read_chunk(chunk, size, chunks)

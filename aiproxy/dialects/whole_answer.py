@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from aiproxy.dialects.answers import misshapen
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, Usage, says_something
 from aiproxy.errors import AIProxyError, AnswerTooLarge
 
@@ -86,8 +87,8 @@ class WholeAnswerReader:
             return []
         try:
             answer = self._read_reply(bytes(self._body))
-        except AIProxyError as error:
-            self._fail(error)
+        except Exception as error:
+            self._fail(error if isinstance(error, AIProxyError) else misshapen(error))
             return []
         self.ended = True
         self.said = any(says_something(choice["message"]) for choice in answer["choices"])

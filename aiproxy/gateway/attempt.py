@@ -9,6 +9,7 @@ from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from aiproxy.dialects.answers import misshapen
 from aiproxy.dialects.dialect import StreamReader
 from aiproxy.dialects.face import StreamWriter
 from aiproxy.dialects.operations import CHAT, PASSED
@@ -123,7 +124,12 @@ class Attempt:
                     body = await self.phases.wait(body)
                 self.record.heard(self.clock.seconds())
                 await self.stages.next()
-                answer = reply.dialect.read_reply(body)
+                try:
+                    answer = reply.dialect.read_reply(body)
+                except AIProxyError:
+                    raise
+                except Exception as mistake:
+                    raise misshapen(mistake) from mistake
         except AIProxyError as error:
             self._name(error)
             raise

@@ -924,6 +924,9 @@ class ToolTests(WritingTestCase):
         body = self.dropped(tools=[TOOL, other], tool_choice=choice)
         self.assertEqual([tool["name"] for tool in body["tools"]], ["g"])
         self.assertEqual(body["tool_choice"], {"type": "any"})
+        for none in ({"tools": True, "mode": ["x"]}, {"tools": [5]}, {}):
+            body = self.dropped(tools=[TOOL], tool_choice={"allowed_tools": none})
+            self.assertNotIn("tools", body)
 
     def test_no_tools(self) -> None:
         """Without tools there is no choice."""

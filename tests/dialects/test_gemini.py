@@ -492,6 +492,9 @@ class ToolTests(WritingTestCase):
         )
         self.assertEqual(body["tools"], [{"functionDeclarations": [{"name": "g"}]}])
         self.assertEqual(body["toolConfig"], {"functionCallingConfig": {"mode": "ANY"}})
+        for none in ({"tools": True, "mode": ["x"]}, {"tools": [5]}, {}):
+            body = self.body(tools=[TOOL], tool_choice={"allowed_tools": none})
+            self.assertNotIn("tools", body)
         self.assertNotIn("toolConfig", self.body(tool_choice="none"))
         show("google", "tool choice")
 

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy import errors
+from aiproxy.dialects.cohere import CohereDialect
 from aiproxy.dialects.dialect import StreamReader
 from aiproxy.dialects.openai import OpenAIDialect
 from aiproxy.dialects.whole_answer import WholeAnswerReader, unfold
@@ -139,6 +140,14 @@ class ReaderTests(SynchronousTestCase):
             self.assertIsInstance(error, kind)
             self.assertEqual(reader.close(), [])
             self.assertIs(reader.error, error)
+
+    def test_misshapen(self) -> None:
+        """So is one over which its translator stumbles."""
+        reader = WholeAnswerReader(CohereDialect().read_reply, limit_bytes=1000)
+        reader.feed(b'{"message": {"content": []}, "finish_reason": {}}')
+        self.assertEqual(reader.close(), [])
+        self.assertIsInstance(reader.error, errors.UpstreamFailed)
+        self.assertIn("another shape", str(reader.error))
 
     def test_bound(self) -> None:
         """A body over the bound is an error at once, and is not kept."""

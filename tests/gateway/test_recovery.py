@@ -11,10 +11,13 @@ from twisted.internet.testing import StringTransport
 
 from aiproxy import errors
 from aiproxy.config.schema import Breaker, Limits, Model, Retry, Server
+from aiproxy.dialects.cohere import CohereDialect
 from aiproxy.errors import AIProxyError
 from aiproxy.gateway.plan import Plan
 from aiproxy.gateway.usage import Spent, Tokens
 from aiproxy.testing import ScriptedProvider, ScriptedReply, chat_answer, chat_stream
+from aiproxy.wire.json import dumps
+from aiproxy.wire.sse import write_event
 from tests.gateway.test_dispatch import TIMEOUTS, DispatchTestCase, model
 
 #: Without jitter, so that times are plain.
@@ -76,6 +79,19 @@ class RepeatTests(RecoveryTestCase):
         self.later(2)
         self.plain(asked)
         self.assertEqual([name for name, _ in self.asked], ["a", "a", "b"])
+
+    def test_misshapen(self) -> None:
+        """Over whose answer a translator stumbles has failed like any server, whole or streamed."""
+        for stream in (False, True):
+            odd = {"type": "message-end", "delta": {"finish_reason": {}}, "finish_reason": {}}
+            reply = ScriptedReply(streamed=stream, dialect=CohereDialect())
+            reply.send(write_event(dumps(odd)) if stream else dumps(odd))
+            reply.finish()
+            self.use(ScriptedProvider(reply, whole()))
+            asked = self.chat(stream=stream)
+            self.later(2)
+            self.successResultOf(asked)
+            self.assertEqual(len(self.asked), 2)
 
     def test_overload(self) -> None:
         """An overloaded one is left for who is free; alone it is asked again, ever later."""
