@@ -249,6 +249,7 @@ class Attempt:
             phases.sent,
             asked.operation,
             queued=phases.queued,
+            preparing=phases.preparing,
         )
         if asked.trace is not None:
             self.trace = asked.trace.ask(self.candidate)

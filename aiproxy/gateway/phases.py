@@ -126,10 +126,21 @@ class Phases:
         self._queued = waits
         if waits:
             self._bound(self._timeouts.connect, "no other call to the provider has ended")
-        elif self._whole_due is not None:
-            self.begin_plain()
         else:
-            self._bound(self._timeouts.connect, "the provider was not reached")
+            self._begin_anew()
+
+    def preparing(self, goes_on: bool) -> None:
+        """
+        Nor is it asked yet: what the request needs is fetched elsewhere, in bounds of its own.
+
+        :param goes_on: ``False``: it is here, and the provider is asked now.
+        """
+        if not goes_on:
+            self._begin_anew()
+            return
+        self._due = math.inf
+        if self._deadline is not None:
+            self._deadline.rest()
 
     def connected(self) -> None:
         """The connection stands."""
@@ -173,10 +184,17 @@ class Phases:
 
     def stop(self) -> None:
         """The phases are over: leave no timer."""
-        self._due = -math.inf if self.overdue else math.inf
+        late = self._clock.seconds() >= self._due and not self._queued
+        self._due = -math.inf if late else math.inf
         deadline, self._deadline = self._deadline, None
         if deadline is not None:
             deadline.cancel()
+
+    def _begin_anew(self) -> None:
+        if self._whole_due is not None:
+            self.begin_plain()
+        else:
+            self._bound(self._timeouts.connect, "the provider was not reached")
 
     def _bound(self, seconds: float, what: str) -> None:
         self._due = self._clock.seconds() + seconds

@@ -37,6 +37,7 @@ class Call:
     :param headers: more of them, which are the gateway's own.
     :param queued: called with ``True`` when the call begins to wait for others of
         ours, before anything is sent, and with ``False`` when its turn has come.
+    :param preparing: so, too, while what it needs is fetched elsewhere.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Call:
     operation: str = CHAT
     headers: Mapping[str, str] = _NO_HEADERS
     queued: Callable[[bool], None] = _ignore
+    preparing: Callable[[bool], None] = _ignore
 
 
 def name_source(error: AIProxyError, candidate: Candidate) -> None:

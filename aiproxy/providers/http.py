@@ -185,7 +185,10 @@ class HTTPProvider:
         model = call.candidate.upstream_model
         if self.images is None or not self.dialect.wants_images(request, model=model):
             return request
-        return with_images(request, await self.images.fetch(image_links(request)))
+        call.preparing(True)
+        images = await self.images.fetch(image_links(request))
+        call.preparing(False)
+        return with_images(request, images)
 
     async def _start(self, call: Call) -> IReply:
         after = Afterwards()

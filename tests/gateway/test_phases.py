@@ -164,6 +164,33 @@ class QueuedTests(PhasesTestCase):
         self.assertFalse(phases.overdue)
 
 
+class PreparingTests(PhasesTestCase):
+    """What a request needs, and is fetched elsewhere."""
+
+    def test_bounds(self) -> None:
+        """That has bounds of its own; the provider has all of its time after it."""
+        for plain, last in ((True, 1_006.0), (False, 1_008.0)):
+            self.setUp()
+            phases, waited = self.begin()
+            phases.begin_plain() if plain else phases.begin_stream(reasoning=False)
+            phases.preparing(True)
+            self.clock.advance(1_000)
+            self.assertNoResult(waited)
+            self.assertFalse(phases.overdue)
+            phases.preparing(False)
+            phases.connected()
+            self.assert_ends(waited, last, "did not")
+
+    def test_fails(self) -> None:
+        """If it cannot be had the provider was not late."""
+        phases, _ = self.begin()
+        phases.begin_stream(reasoning=False)
+        phases.preparing(True)
+        self.clock.advance(1_000)
+        phases.stop()
+        self.assertFalse(phases.overdue)
+
+
 class EndTests(PhasesTestCase):
     """Ends that are none of time's."""
 

@@ -370,12 +370,15 @@ class PreparedTests(HTTPProviderTestCase):
         provider = HTTPProvider(client, GeminiDialect(), images=ScriptedImages())
         part = {"type": "image_url", "image_url": {"url": url}}
         request = {"messages": [{"role": "user", "content": [part]}], **more}
-        return provider.start(Call("r7", request, Candidate(self.MODEL, "m", KEY), False))
+        candidate = Candidate(self.MODEL, "m", KEY)
+        self.told: list[bool] = []
+        return provider.start(Call("r7", request, candidate, False, preparing=self.told.append))
 
     def test_images(self) -> None:
-        """What the provider does not fetch is in the request."""
+        """What the provider does not fetch is in the request; it is told that it is fetched."""
         self.ask("https://h/known.png")
         self.assertIn(b'"data":"AAAA"', self.upstream.accept().take())
+        self.assertEqual(self.told, [True, False])
 
     def test_images_refused(self) -> None:
         """What may not be fetched is the caller's mistake, and nobody is asked."""
@@ -386,5 +389,6 @@ class PreparedTests(HTTPProviderTestCase):
     def test_dropped(self) -> None:
         """What the provider was not told stands in the reply."""
         asked = self.ask("data:image/png;base64,AAAA", user="u")
+        self.assertEqual(self.told, [])
         self.upstream.accept().send(answer(b"{}"))
         self.assertEqual(self.successResultOf(asked).dropped, ("user",))
