@@ -74,7 +74,7 @@ def _own_prompt(attempt: Part) -> int:
     """
     assert attempt.continuation is not None  # Something was added.
     longer, added = _count(attempt.usage, "prompt_tokens"), _added(attempt)
-    text = _count_text(attempt.continuation.request)
+    text = max(_count_text(attempt.continuation.request), added)
     share = -(-longer * (text - added) // text)
     return max(longer - added // _CHARACTERS_PER_TOKEN, share)
 

@@ -176,7 +176,8 @@ class RoutesResource(Resource):
         path = target.partition(b"?")[0].decode("utf-8", "replace")
         envelope: Envelope = write_envelope
         cross_origin = True
-        for method in self._app.url_map.bind("aiproxy").allowed_methods(path):
+        routes = self._app.url_map.bind("aiproxy")
+        for method in () if "//" in path else routes.allowed_methods(path):
             beside = self._find_beside(path, method)
             envelope, cross_origin = beside.envelope, beside.cross_origin
         origins = self._edge.origins if cross_origin else ()

@@ -139,6 +139,9 @@ class AnswerTests(CORSTestCase):
             self.assert_allowed(answer)
             self.assertEqual(answer.json.get("type"), "error" if "messages" in path else None)
         self.client = Client(self.proxy.site(), self.clock)
+        nowhere = self.ask_bare("POST", "/v1//chat/completions", f"Origin: {PAGE}", long)
+        self.assertEqual(nowhere.status, 413)
+        self.client = Client(self.proxy.site(), self.clock)
         self.assert_unshared(self.ask_bare("POST", "/admin/reload", f"Origin: {PAGE}", long))
 
     def test_others(self) -> None:
