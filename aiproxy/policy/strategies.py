@@ -56,8 +56,7 @@ def order_group(
     if strategy == "priority":
         return _sorted(members, lambda member: member.priority)
     if strategy == "round_robin":
-        start = turn % len(members) if members else 0
-        return [item for _, item in (*members[start:], *members[:start])]
+        return _take_turns([item for _, item in members], turn)
     if strategy == "weighted":
         # Exponential races: the first to finish is member i with probability w_i / sum(w).
         return _sorted(members, lambda member: _race(member.weight, chance))
@@ -71,6 +70,20 @@ def order_group(
             ),
         )
     return _order_by_speed(members, chance)
+
+
+def _take_turns(items: list[T], turn: int) -> list[T]:
+    """
+    Put each first in its turn; who comes second takes turns, too.
+
+    Else the one behind a member that is off would have its turns beside his own.
+    """
+    if len(items) < 2:
+        return items
+    rounds, place = divmod(turn, len(items))
+    start = rounds % (len(items) - 1)
+    others = items[place + 1 :] + items[:place]
+    return [items[place], *others[start:], *others[:start]]
 
 
 def _order_by_speed(members: Sequence[tuple[Member, T]], chance: random.Random) -> list[T]:

@@ -198,11 +198,14 @@ class Oracle:
         if group.strategy == "priority":
             return self.orders(found, lambda one: (one[0].priority,))
         if group.strategy == "round_robin":
-            turns = asked.turn
-            while found and turns:
+            if len(found) < 2:
+                return [found]
+            for _ in range(asked.turn % len(found)):
                 found.append(found.pop(0))
-                turns -= 1
-            return [found]
+            first, *others = found
+            for _ in range(asked.turn // len(found)):
+                others.append(others.pop(0))
+            return [[first, *others]]
         if group.strategy == "weighted":
             # Any, but those without a share are last.
             idle = [one for one in found if not one[0].weight]

@@ -37,10 +37,18 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(self.order("priority", *members), [1, 3, 0, 2])
 
     def test_round_robin(self) -> None:
-        """Each is first in its turn, the others follow."""
+        """Each is first in its turn, and so are those behind it."""
         members = [member(), member(), member()]
-        found = [self.order("round_robin", *members, turn=turn) for turn in range(4)]
-        self.assertEqual(found, [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]])
+        found = [self.order("round_robin", *members, turn=turn) for turn in range(7)]
+        self.assertEqual(found[:3], [[0, 1, 2], [1, 2, 0], [2, 0, 1]])
+        self.assertEqual(found[3:], [[0, 2, 1], [1, 0, 2], [2, 1, 0], [0, 1, 2]])
+
+    def test_round_robin_without_one(self) -> None:
+        """The turns of one that is off are shared by all others, not its neighbor's."""
+        members = [member(), member(), member(), member()]
+        orders = [self.order("round_robin", *members, turn=turn) for turn in range(24)]
+        served = Counter(next(place for place in order if place != 1) for order in orders)
+        self.assertEqual(served, {0: 8, 2: 8, 3: 8})
 
     def test_weighted(self) -> None:
         """In the long run each is first by its share; who has none comes last."""
