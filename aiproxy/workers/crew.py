@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -23,6 +23,8 @@ _LIVES: Final = 10.0
 _LONGEST_BRAKE: Final = 30.0
 #: Seconds that a worker has for its numbers.
 _NUMBERS_SECONDS: Final = 2.0
+#: And to take another configuration: who needs longer is stuck.
+_RELOAD_SECONDS: Final = 60.0
 
 
 class Crew:
@@ -109,10 +111,12 @@ class Crew:
         changed = False
         for worker in list(self._workers.values()):
             try:
-                later = await worker.conversation.ask("reload", sources)
+                asked = worker.conversation.ask("reload", sources)
+                later = await asked.addTimeout(_RELOAD_SECONDS, self._reactor)
                 changed = True
-            except ConversationOver:
-                # It is gone, or cannot say what is wrong with it; the next one begins with it.
+            except (ConversationOver, TimeoutError):
+                # It is gone or stuck, or cannot say what is wrong with it; the next one
+                # begins with it.
                 worker.kill()
             except ConfigurationError:
                 if not changed:

@@ -144,6 +144,18 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(str(failure.value), "c.yaml:7: is odd")
         self.assertEqual((second.told, first.signals), ([], []))
 
+    def test_reload_stuck(self) -> None:
+        """Who does not answer within a minute is killed, and the others reload."""
+        first, second = self.latest
+        reloading = self.reload()
+        self.reactor.advance(59)
+        self.assertEqual((first.signals, second.told), ([], []))
+        self.reactor.advance(1)
+        self.assertEqual(first.signals, ["KILL"])
+        second.answer([])
+        self.assertEqual(self.successResultOf(reloading), [])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
     def test_reload_halfway(self) -> None:
         """Who cannot do what others could begins anew; so does who has no answer."""
         first, second = self.latest
