@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 __all__ = ["Expiring", "TimeoutQueue", "TimeoutQueues"]
+
+_log = Logger()
 
 #: The rounding of a clock must not make a loop of a wait.
 _SHORTEST = 1e-6
@@ -66,7 +69,11 @@ class TimeoutQueue:
                     self._timer = self._clock.callLater(left, self._fire)
                 return
             del self._due[one]
-            one.expire()
+            try:
+                one.expire()
+            except Exception:
+                # A bug of ours.  The others expire all the same.
+                _log.failure("what took too long could not be ended")
 
 
 class TimeoutQueues:

@@ -52,6 +52,16 @@ class TimeoutQueueTests(SynchronousTestCase):
         self.assertEqual(second.expired, 14)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_failure(self) -> None:
+        """One that fails when its time is over spares none of those behind it."""
+        self.call(lambda: 1 // 0)
+        beside = self.call()
+        self.clock.advance(4)
+        later = self.call()
+        self.clock.advance(10)
+        self.assertEqual((beside.expired, later.expired), (14, 14))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_discard(self) -> None:
         """Who ends in time never expires; without anybody there is no timer."""
         first, second = self.call(), self.call()
