@@ -54,7 +54,7 @@ class Endless(Resource):
         self.gone: Deferred[None] = Deferred()
         self.request: Any = None
         self._clock = clock
-        self._flows = False
+        self._next: Any = None
 
     def render_GET(self, request: Any) -> int:
         self.request = request
@@ -64,21 +64,22 @@ class Endless(Resource):
         return NOT_DONE_YET
 
     def resumeProducing(self) -> None:
-        self._flows = True
-        self._produce()
+        if self._next is None:
+            self._produce()
 
     def _produce(self) -> None:
-        if self._flows:
-            self.request.write(b"x" * 60_000)
-            self._clock.callLater(0, self._produce)
+        self._next = self._clock.callLater(0, self._produce)
+        self.request.write(b"x" * 60_000)
 
     def pauseProducing(self) -> None:
-        self._flows = False
+        self.stopProducing()
         if not self.paused.called:
             self.paused.callback(None)
 
     def stopProducing(self) -> None:
-        self._flows = False
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
 
 
 def wrap(chain: Chain, folder: Path, inner: IProtocolFactory, clock: IReactorTime) -> Any:

@@ -139,8 +139,9 @@ class LlhttpChannel(Protocol):
         self._writer.drop()
         self._deadline.close()
         self._reader.close()
+        # Within TLS nobody else may have told it.
+        self.stopProducing()
         request, self._request = self._request, None
-        self._producer = None
         if request is not None:
             request.connectionLost(reason)
         self.site.forget(self)

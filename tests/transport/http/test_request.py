@@ -386,3 +386,12 @@ class ProducerTests(RequestTestCase):
         self.assertEqual(producer.state, "stopped")
         request.registerProducer(late, True)
         self.assertEqual(late.state, "stopped")
+
+    def test_gone_without_a_word(self) -> None:
+        """It is stopped where a transport, as one within TLS, has nobody to tell any more."""
+        request = self.ask()
+        producer = Producer()
+        request.registerProducer(producer, True)
+        self.client.channel.transport.unregisterProducer()
+        self.client.leave()
+        self.assertEqual(producer.state, "stopped")
