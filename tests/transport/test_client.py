@@ -212,6 +212,11 @@ class RequestTests(MemoryTests):
         head = self.head(headers={"x-id": "1\r\nx-evil: 2"})
         self.assertNotIn(b"x-evil", head)
 
+    def test_other_encodings(self) -> None:
+        """What a client's header holds beside UTF-8 goes on as it came (PEP 383)."""
+        told = b"caf\xe9, \xff".decode("utf-8", "surrogateescape")
+        self.assertEqual(self.head(headers={"openai-beta": told})[b"openai-beta"], b"caf\xe9, \xff")
+
     def test_cookies_are_not_kept(self) -> None:
         """What one answer sets, the next request does not send."""
         self.exchange(answer(b"", OK_HEAD + b"Set-Cookie: a=b\r\n"))

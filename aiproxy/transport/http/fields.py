@@ -79,7 +79,8 @@ def write_fields(headers: Mapping[str, str], host: str, user_agent: str) -> byte
     # No value may begin a new line.
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\0" in text:
         text = "\r\n".join(" ".join(re.split(r"[\r\n\0]+", line)) for line in lines)
-    return text.encode("utf-8")
+    # What a client has sent in another encoding passes as it came.
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _add_fields(lines: list[str], headers: Mapping[str, str]) -> None:

@@ -104,7 +104,9 @@ class StockClient:
         written = Headers({b"user-agent": [self._user_agent.encode("ascii")]})
         for name, value in headers.items():
             if name.lower() not in FRAMING:
-                written.setRawHeaders(name.encode("ascii"), [value.encode("utf-8")])
+                # What a client has sent in another encoding passes as it came.
+                raw = value.encode("utf-8", "surrogateescape")
+                written.setRawHeaders(name.encode("ascii"), [raw])
         return written
 
 
