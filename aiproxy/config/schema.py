@@ -8,7 +8,7 @@ nowhere; nobody below has to look at the file's own form again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +18,7 @@ from attrs import field, frozen
 from aiproxy.config.reading import Place
 from aiproxy.config.secret import Secret
 from aiproxy.config.sections import Breaker, Group, Hedge, Retry, Server, Timeouts
-from aiproxy.wire.urls import without_credentials
+from aiproxy.wire.urls import is_key_like, without_credentials
 
 __all__ = [
     "Breaker",
@@ -190,6 +190,16 @@ class Model:
             return requested == self.name
         prefix = self.name[:-1]
         return requested.startswith(prefix) and len(requested) > len(prefix)
+
+    def find_secrets(self) -> Iterator[str]:
+        """Find what an upstream is shown and nobody else may see: keys, and headers with some."""
+        for token in self.tokens:
+            yield token.reveal()
+            if self.auth_url:  # An id, which is none, and a secret.
+                yield token.reveal().partition(":")[2]
+        for name, value in self.headers.items():
+            if is_key_like(name):
+                yield value.rpartition(" ")[2]  # Without a scheme, as `Bearer` is one.
 
     def upstream_name(self, requested: str) -> str:
         """Return what the upstream calls ``requested``, which this entry :meth:`serves`."""

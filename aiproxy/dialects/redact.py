@@ -8,8 +8,10 @@ secret stays.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
+from urllib.parse import quote
 
 from aiproxy.dialects.words import begin, mask_keys
 
@@ -26,6 +28,7 @@ _LEVELS: Final = 64
 _SECRET_CHARACTERS: Final = 6
 
 _MASK: Final = "***"
+_URL_SAFE: Final = str.maketrans("+/", "-_")
 _DATA_URL: Final = re.compile(r"(data:[\w.+/-]{0,128}(?:;[\w=.+-]{1,64}){0,4};base64,)[\w+/=-]+")
 _BASE64: Final = re.compile(rf"[\w+/-]{{{_DATA_CHARACTERS},}}={{0,2}}", re.ASCII)
 _SECRET_NAME: Final = re.compile(
@@ -49,13 +52,38 @@ def redact(value: Any, mask: Callable[[str], str] = lambda text: text) -> Any:
     return _redact(value, mask, _LEVELS)
 
 
-def make_redactor(secrets: Iterable[str]) -> Callable[[str], str]:
-    """Return what masks these very secrets in a text."""
-    known = sorted({one for one in secrets if len(one) >= _SECRET_CHARACTERS}, key=len)
+def make_redactor(
+    secrets: Iterable[str], shortest: int = _SECRET_CHARACTERS
+) -> Callable[[str], str]:
+    """
+    Return what masks these very secrets in a text, as they are and in other codings.
+
+    :param shortest: those of fewer characters stay; it is 1 at least.
+    """
+    known = sorted({one for one in secrets if len(one) >= shortest}, key=len)
     if not known:
         return lambda text: text
-    pattern = re.compile("|".join(re.escape(one) for one in reversed(known)))
+    forms = dict.fromkeys(form for one in reversed(known) for form in _write_forms(one))
+    pattern = re.compile("|".join(forms))
     return lambda text: pattern.sub(_MASK, text)
+
+
+def _write_forms(secret: str) -> Iterator[str]:
+    """Write patterns of a secret: as it is or percent-encoded, and in base64 with what follows."""
+    yield "".join(map(_write_character, secret))
+    if len(secret) < _SECRET_CHARACTERS:
+        return
+    raw = secret.encode("utf-8", "surrogatepass")
+    whole = b64encode(raw[: len(raw) // 3 * 3]).decode()
+    for plain in dict.fromkeys((whole, whole.translate(_URL_SAFE))):
+        yield f"{re.escape(plain)}[\\w+/=-]*"
+
+
+def _write_character(character: str) -> str:
+    # Which characters are encoded, and in which case, encoders do not agree on.
+    coded = quote(character.encode("utf-8", "surrogatepass"), safe="")
+    plain = re.escape(character)
+    return plain if coded == character else f"(?:{plain}|(?i:{coded}))"
 
 
 def _redact(value: Any, mask: Callable[[str], str], levels: int) -> Any:

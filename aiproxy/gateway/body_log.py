@@ -146,5 +146,4 @@ def _find_secrets(config: Config) -> Iterator[str]:
         if token is not None:
             yield token.reveal()
     for model in config.models:
-        for token in model.tokens:
-            yield token.reveal()
+        yield from model.find_secrets()

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from attrs import define
 
 from aiproxy.dialects.operations import CHAT
+from aiproxy.dialects.redact import make_redactor
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import AIProxyError
 from aiproxy.policy.routing import Candidate
@@ -56,7 +57,14 @@ def name_source(error: AIProxyError, candidate: Candidate) -> None:
     """Note in an error whose it is; an upstream that repeats our key is not repeated."""
     error.provider = error.provider or candidate.model.provider
     error.model = error.model or candidate.name
-    token = candidate.token
-    if token and token.reveal() in error.message:
-        error.message = error.message.replace(token.reveal(), "***")
-        error.args = (error.message,)
+    mask = candidate.made.get(name_source)
+    if mask is None:
+        token = candidate.token.reveal() if candidate.token else ""
+        secrets = (token, *candidate.model.find_secrets())
+        mask = candidate.made[name_source] = make_redactor(secrets, shortest=1)
+    error.message = mask(error.message)
+    error.args = (error.message,)
+    if isinstance(error.code, str):
+        error.code = mask(error.code)
+    if error.param is not None:
+        error.param = mask(error.param)

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import hyperlink
 
-__all__ = ["join_url", "origin", "read_url", "without_credentials"]
+__all__ = ["is_key_like", "join_url", "origin", "read_url", "without_credentials"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\"<>\\^`{|}]")
@@ -84,6 +84,11 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{host}:{parts.port}"
 
 
+def is_key_like(name: str) -> bool:
+    """Whether a header or a parameter of this name holds a secret, by its looks."""
+    return _KEY_LIKE.search(name) is not None
+
+
 def without_credentials(url: str) -> str:
     """
     Return ``url`` fit for a log line: user information and the values of
@@ -107,5 +112,5 @@ def _masked_query(query: str) -> str:
     pairs = []
     for pair in query.split("&"):
         name, equals, _value = pair.partition("=")
-        pairs.append(f"{name}={_MASK}" if equals and _KEY_LIKE.search(name) else pair)
+        pairs.append(f"{name}={_MASK}" if equals and is_key_like(name) else pair)
     return "&".join(pairs)

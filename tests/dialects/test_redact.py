@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode, urlsafe_b64encode
 from typing import Any
+from urllib.parse import quote
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,6 +84,17 @@ class RedactTests(SynchronousTestCase):
         mask = make_redactor(["open sesame", "open sesame street", "cat", ""])
         self.assertEqual(redact("open sesame street, cat", mask), "***, cat")
         self.assertEqual(make_redactor([])("cat"), "cat")
+
+    def test_codings(self) -> None:
+        """So they do where they are percent-encoded or in base64, at the beginning of more too."""
+        for secret in ("open/ses?me=", "abc123", "\xff~~>>>??\u20ac"):
+            mask = make_redactor([secret])
+            raw = secret.encode()
+            for told in (
+                *(quote(secret, safe=""), quote(secret, safe="").lower()),
+                *(b64encode(raw).decode(), urlsafe_b64encode(raw + b":x").decode().rstrip("=")),
+            ):
+                self.assertEqual(mask(f"<{told}>, {told[:5]}"), f"<***>, {told[:5]}")
 
     @given(JSON)
     def test_shape(self, value: Any) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Coroutine
 from typing import Any
+from urllib.parse import quote
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
@@ -197,6 +199,26 @@ class PlainTests(DispatchTestCase):
         self.use(ScriptedProvider(error), model("a", tokens=(Secret("sk-secret"),)))
         failure = self.failureResultOf(self.chat(), errors.UpstreamFailed)
         self.assertEqual(str(failure.value), "bad header ***!")
+
+    def test_key_nowhere(self) -> None:
+        """Not as a code or a parameter either, nor in another coding, nor out of a header."""
+        token, other = "id:c0here/key+1234", "h3ader/Key+5678"
+        codings = quote(token, safe=""), quote(token).lower(), b64encode(token.encode()).decode()
+        longer = b64encode(f"{token}:".encode()).decode().rstrip("=")
+        told = " ".join((token, *codings, longer, "c0here/key+1234", other))
+        error = errors.UpstreamRefused(told, code=f"no-{token}", param=f"key={token}")
+        secret = model(
+            "a",
+            tokens=(Secret(token),),
+            auth_url="https://auth.example.com",
+            headers={"x-api-key": f"Key {other}", "x-mode": "strict"},
+        )
+        self.use(ScriptedProvider(error), secret)
+        failure = self.failureResultOf(self.chat(), errors.UpstreamRefused).value
+        self.assertEqual(failure.message, " ".join(["***"] * 7))
+        self.assertEqual((str(failure), failure.code), (failure.message, "no-***"))
+        self.assertEqual(failure.param, "key=***")
+        self.assertEqual(self.records[0].error, "no-***")
 
     def test_tokens_rotate(self) -> None:
         """Each request begins with the next of a model's tokens."""
