@@ -14,9 +14,10 @@ or a traceback.  :meth:`AIProxyError.envelope` is OpenAI's error object.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from attrs import frozen
 
@@ -55,6 +56,10 @@ __all__ = [
     "UpstreamRefused",
     "UpstreamTimeout",
 ]
+
+
+#: A code of an upstream is its own text: what is none of ours could be anything.
+_CODE: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
 class AIProxyError(Exception):
@@ -99,6 +104,12 @@ class AIProxyError(Exception):
         self.model = model
         #: Our own plan is exhausted: a client that repeats multiplies the outage.
         self.exhausted = False
+
+    @property
+    def word(self) -> str:
+        """What a log calls it: its code, or its type where that could be somebody's text."""
+        code = str(self.code or "")
+        return code if _CODE.fullmatch(code) else self.type
 
     def envelope(self) -> dict[str, Any]:
         """Return OpenAI's error object, with ``provider`` and ``model`` where known."""

@@ -230,7 +230,7 @@ def _read_status(*candidates: object) -> int | None:
 
 def _name(value: object) -> str | None:
     """Take a code or a field's name, if it can be one."""
-    if isinstance(value, str) and 0 < len(value) <= _NAME_LIMIT:
+    if isinstance(value, str) and 0 < len(value) <= _NAME_LIMIT and value.isprintable():
         return fit_words(value)
     return None
 

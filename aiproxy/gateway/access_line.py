@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import orjson
 
@@ -16,9 +15,6 @@ __all__ = ["AccessLine", "json_line", "text_line"]
 
 #: Makes a line, with its end, of a record and the seconds since the epoch.
 AccessLine: TypeAlias = Callable[[CallRecord, float], bytes]
-
-#: A code of an upstream is its own text: what is none of ours could be anything.
-_CODE: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
 def json_line(record: CallRecord, wall: float) -> bytes:
@@ -44,7 +40,7 @@ def json_line(record: CallRecord, wall: float) -> bytes:
         "served_by": record.served_by,
         "attempts": record.attempts,
         "status": record.status,
-        "error": None if record.error is None else _read_code(record),
+        "error": record.error,
         "stream": record.stream,
         "ttft_s": None if first is None else _micros(first - started),
         "duration_s": None if duration is None else _micros(duration),
@@ -70,7 +66,7 @@ def text_line(record: CallRecord, wall: float) -> bytes:
     if record.attempts > 1:
         parts.append(f"attempts={record.attempts}")
     if record.error is not None:
-        parts.append(f"error={_read_code(record)}")
+        parts.append(f"error={record.error}")
     if record.ended is not None:
         duration = record.ended - record.started
         parts.append(f"{duration:.3f}s own={1000 * max(0.0, duration - record.waited):.1f}ms")
@@ -101,8 +97,3 @@ def _write_second(seconds: int) -> str:
 def _micros(seconds: float) -> float:
     # A clock that is read before and after may say a hair less than nothing.
     return int(seconds * 1e6 + 0.5) / 1e6 if seconds > 0 else 0.0
-
-
-def _read_code(record: CallRecord) -> str | None:
-    code = record.error
-    return code if code is not None and _CODE.fullmatch(code) else record.error_type

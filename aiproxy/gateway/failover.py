@@ -303,13 +303,13 @@ class Failover:
             model=candidate.model.name,
             provider=candidate.model.provider,
             error_type=type(error).__name__,
-            code=error.code,
+            code=error.word,
             upstream_status=status,
             key=_fingerprint(candidate),
             id=self._asked.id,
         )
         told = "" if status is None else f", status {status}"
-        self._note(f"{candidate.name} failed: {error.code}{told}")
+        self._note(f"{candidate.name} failed: {error.word}{told}")
 
 
 def _fingerprint(candidate: Candidate) -> str:

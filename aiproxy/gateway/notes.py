@@ -44,4 +44,6 @@ class Notes:
         if not self._texts:
             return b""
         texts, self._texts = self._texts, []
-        return b"".join(f": aiproxy: {text}\n\n".encode() for text in texts)
+        # A name may be the caller's own, with line ends and halves of characters in it.
+        lines = (" ".join(text.split()) for text in texts)
+        return b"".join(f": aiproxy: {line}\n\n".encode("utf-8", "replace") for line in lines)

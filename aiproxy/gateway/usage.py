@@ -69,7 +69,7 @@ class CallRecord:
     :param model: the configured name that was asked for; never a text that
         only the caller knows.
     :param attempts: how many were begun.
-    :param error: the error's code, which may be an upstream's own text.
+    :param error: the error's code, or its type where that could be an upstream's own text.
     :param takeovers: how many went on where another was cut.
     :param rescued: the answer is whole, and would not be without them.
     :param tokens: as the caller is told.
@@ -154,7 +154,7 @@ class CallRecord:
                 self.status = 200
             return
         if isinstance(error, AIProxyError):
-            self.error, self.error_type = str(error.code), error.type
+            self.error, self.error_type = error.word, error.type
             self.failed_provider = error.provider
         elif isinstance(error, (CancelledError, ClientStalled)):
             self.error = self.error_type = "client_left"

@@ -120,7 +120,7 @@ class Discovery:
                 "the models of {provider} are not known: {error_type} {code}",
                 provider=model.provider,
                 error_type=type(error).__name__,
-                code=error.code if isinstance(error, AIProxyError) else "",
+                code=error.word if isinstance(error, AIProxyError) else "",
             )
         finally:
             catalog.asking = None

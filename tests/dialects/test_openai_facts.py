@@ -196,6 +196,7 @@ class ReadFactsTests(SynchronousTestCase):
         long = "x" * 200
         self.found({"error": {"code": long, "param": long, "type": 7}}, code=None, param=None)
         self.found({"error": {"code": "", "param": ["p"]}}, code=None, param=None)
+        self.found({"error": {"code": "a\n\x1b[2Jb", "param": "p\r"}}, code=None, param=None)
 
     def test_text(self) -> None:
         """What is no JSON: one line of it, if it is no page, and nobody's word."""

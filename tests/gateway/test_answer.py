@@ -213,6 +213,28 @@ class ExplainTests(PatientTestCase):
             ],
         )
 
+    def test_words_of_others(self) -> None:
+        """Nobody's code or name becomes an event of the stream."""
+        self.use(self.provider, model("x/*"))
+        retry = Retry(max_retries=1, base_delay=2.0, jitter=0.0, takeover=False)
+        self.change(retry=retry, server=Server(keep_alive=0, explain=True))
+        error = errors.UpstreamFailed("no", code='c\n\ndata: {"evil": 1}')
+        error.upstream_status = 503
+        self.use_next(error)
+        name = 'x/\ud800\n\ndata: {"evil": 2}'
+        asked = self.chat(name, stream=True)
+        self.clock.advance(2)
+        self.say_all(1)
+        self.successResultOf(self.deliver(asked, self.client))
+        self.assertEqual(
+            self.notes()[:2],
+            [
+                'x/? data: {"evil": 2} is asked',
+                'x/? data: {"evil": 2} failed: provider_error, status 503',
+            ],
+        )
+        self.assertNotIn(b'\ndata: {"evil', self.client.value())
+
     def use_next(self, error: errors.AIProxyError) -> None:
         """Let the next call fail."""
         self.provider._script.append(error)

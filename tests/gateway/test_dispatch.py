@@ -218,7 +218,7 @@ class PlainTests(DispatchTestCase):
         self.assertEqual(failure.message, " ".join(["***"] * 7))
         self.assertEqual((str(failure), failure.code), (failure.message, "no-***"))
         self.assertEqual(failure.param, "key=***")
-        self.assertEqual(self.records[0].error, "no-***")
+        self.assertEqual(self.records[0].error, "provider_error")
 
     def test_tokens_rotate(self) -> None:
         """Each request begins with the next of a model's tokens."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.logger import capturedLogs, formatEvent
+
 from aiproxy import errors
 from aiproxy.config.schema import Limits, Retry, Server
 from aiproxy.policy.retry_budget import FLOOR
@@ -66,6 +68,20 @@ class BackTests(RecoveryTestCase):
         error = self.failureResultOf(asked, errors.UpstreamRateLimited).value
         self.assertEqual(self.asked[-1], ("b", 1))
         self.assertEqual(error.retry_after, 49)
+
+
+class LogTests(RecoveryTestCase):
+    """What is logged of a failure."""
+
+    def test_words_of_others(self) -> None:
+        """A code that is a text of the upstream's is not repeated: it makes no lines of its own."""
+        for code, word in (("a\nb \x1b[2J", "provider_error"), ("E-7", "E-7")):
+            self.use(ScriptedProvider(errors.UpstreamRefused("no", code=code)), model("a"))
+            with capturedLogs() as events:
+                self.failureResultOf(self.chat(), errors.UpstreamRefused)
+            [line] = filter(None, map(formatEvent, events))
+            self.assertRegex(line, rf"^a of scripted failed: UpstreamRefused {word} \(status")
+            self.assertTrue(line.isprintable(), line)
 
 
 class QueueTests(RecoveryTestCase):
