@@ -25,14 +25,14 @@ recorded traffic for each of the forms.
 from __future__ import annotations
 
 from typing import Final, Self
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from attrs import evolve, frozen
 
 from aiproxy.dialects.dialect import WireRequest
+from aiproxy.dialects.model_paths import quote_model
 from aiproxy.dialects.openai import OpenAIDialect
 from aiproxy.dialects.shapes import ChatRequest
-from aiproxy.errors import InvalidRequest
 
 __all__ = ["DEPLOYMENTS_VERSION", "MODELS_VERSION", "AzureDialect", "add_version", "azure_route"]
 
@@ -82,10 +82,8 @@ def azure_route(base_url: str, route: str, model: str, api_version: str | None =
     path = parts.path.rstrip("/")
     version = api_version
     if path in ("", "/openai") and not (parts.hostname or "").endswith(_SERVICES):
-        if model in ("", ".", ".."):
-            raise InvalidRequest("the model's name cannot stand in a URL", param="model")
         prefix = "" if path else "/openai"
-        route = f"{prefix}/deployments/{quote(model, safe='')}{route}"
+        route = f"{prefix}/deployments/{quote_model(model, safe='')}{route}"
         version = api_version or DEPLOYMENTS_VERSION
     elif path.startswith("/openai/deployments/"):
         version = api_version or DEPLOYMENTS_VERSION

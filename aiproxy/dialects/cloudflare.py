@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
@@ -24,6 +24,7 @@ from aiproxy.dialects.answers import load_answer, settle_answer
 from aiproxy.dialects.cloudflare_errors import judge_envelope
 from aiproxy.dialects.cloudflare_request import answers_whole, write_body
 from aiproxy.dialects.dialect import StreamReader, WireRequest
+from aiproxy.dialects.model_paths import quote_model
 from aiproxy.dialects.openai_errors import judge
 from aiproxy.dialects.openai_facts import read_facts
 from aiproxy.dialects.openai_repairs import made_call_id, repair_arguments
@@ -31,7 +32,7 @@ from aiproxy.dialects.openai_stream import OpenAIStreamReader
 from aiproxy.dialects.parts import image_links
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest, says_something
 from aiproxy.dialects.stop_words import StopReader, cut_answer, stops_of
-from aiproxy.errors import InvalidRequest, UpstreamError
+from aiproxy.errors import UpstreamError
 from aiproxy.wire.json import dumps
 from aiproxy.wire.sse import Event
 from aiproxy.wire.urls import join_url
@@ -131,8 +132,7 @@ class CloudflareDialect(CloudflareReader):
 
     def write_request(self, request: ChatRequest, *, model: str, stream: bool) -> WireRequest:
         """Write the caller's request as a classic model takes it; newer ones take it too."""
-        if any(segment in ("", ".", "..") for segment in model.split("/")):
-            raise InvalidRequest("the model's name cannot stand in a URL", param="model")
+        path = quote_model(model, safe="/@:")
         stream = stream and not answers_whole(request, model)
         body, dropped = write_body(request, stream=stream, max_tokens=self.default_max_tokens)
         written = dumps(body)
@@ -143,7 +143,7 @@ class CloudflareDialect(CloudflareReader):
             # A conversation goes on, so no two of its requests are the same.
             seed=hashlib.sha256(written).hexdigest() if "tools" in body else "",
         )
-        return WireRequest("/" + quote(model, safe="/@:"), written, _HEADERS, dropped, reader)
+        return WireRequest("/" + path, written, _HEADERS, dropped, reader)
 
     def locate(self, url: str, wire: WireRequest) -> str:
         """Append the model, where the URL does not name it yet."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from attrs import frozen
 
@@ -24,8 +23,9 @@ from aiproxy.dialects.embeddings import (
     read_texts,
     write_entries,
 )
+from aiproxy.dialects.model_paths import quote_model
 from aiproxy.dialects.shapes import ChatAnswer, ChatRequest
-from aiproxy.errors import InvalidRequest, UpstreamError
+from aiproxy.errors import UpstreamError
 
 __all__ = ["CloudflareEmbeddings"]
 
@@ -36,12 +36,11 @@ class CloudflareEmbeddings(EmbeddingsDialect):
 
     def write_request(self, request: ChatRequest, *, model: str, stream: bool) -> WireRequest:
         """Write a request; the URL names the model."""
-        if any(segment in ("", ".", "..") for segment in model.split("/")):
-            raise InvalidRequest("the model's name cannot stand in a URL", param="model")
+        path = quote_model(model, safe="/@:")
         fields = other_fields(request)
         dropped = drop_fields(fields, "dimensions", "user")
         body = {**fields, "text": read_texts(request)}
-        return self.wire(request, "/" + quote(model, safe="/@:"), body, dropped)
+        return self.wire(request, "/" + path, body, dropped)
 
     def translate(self, answer: Any) -> Any:
         """Take the vectors out of the envelope; most models tell no usage."""

@@ -7,7 +7,7 @@ Source: Gemini API reference, v1beta, "Embeddings"; recorded, usage and the 404 
 from __future__ import annotations
 
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
@@ -21,6 +21,7 @@ from aiproxy.dialects.embeddings import (
     write_entries,
 )
 from aiproxy.dialects.gemini import GeminiDialect
+from aiproxy.dialects.model_paths import quote_model
 from aiproxy.dialects.shapes import ChatRequest
 
 __all__ = ["GeminiEmbeddings"]
@@ -45,7 +46,7 @@ class GeminiEmbeddings(EmbeddingsDialect):
                 for text in read_texts(request)
             ]
         }
-        return self.wire(request, f"/{quote(name, safe='/@:')}{_METHOD}", body, dropped)
+        return self.wire(request, f"/{quote_model(name, safe='/@:')}{_METHOD}", body, dropped)
 
     def translate(self, answer: Any) -> Any:
         """Turn ``{"embeddings": [{"values"}], "usageMetadata"}`` into OpenAI's shape."""

@@ -11,7 +11,7 @@ Source: HuggingFace, "Inference Providers", "Feature Extraction".
 from __future__ import annotations
 
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
@@ -23,8 +23,8 @@ from aiproxy.dialects.embeddings import (
     read_texts,
     write_entries,
 )
+from aiproxy.dialects.model_paths import quote_model
 from aiproxy.dialects.shapes import ChatRequest
-from aiproxy.errors import InvalidRequest
 
 __all__ = ["HuggingFaceEmbeddings"]
 
@@ -37,12 +37,10 @@ class HuggingFaceEmbeddings(EmbeddingsDialect):
 
     def write_request(self, request: ChatRequest, *, model: str, stream: bool) -> WireRequest:
         """Write a request; ``normalize``, ``truncate`` and the like pass."""
-        if any(segment in ("", ".", "..") for segment in model.split("/")):
-            raise InvalidRequest("the model's name cannot stand in a URL", param="model")
+        # ``:PROVIDER`` behind a name chooses one of others for chat.
+        name = quote_model(model.removesuffix(":hf-inference"))
         fields = other_fields(request)
         dropped = drop_fields(fields, "dimensions", "user")
-        # ``:PROVIDER`` behind a name chooses one of others for chat.
-        name = quote(model.removesuffix(":hf-inference"), safe="/")
         route = f"{_FOLDER}models/{name}/pipeline/feature-extraction"
         return self.wire(request, route, {**fields, "inputs": read_texts(request)}, dropped)
 

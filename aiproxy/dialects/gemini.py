@@ -11,7 +11,7 @@ Source: Gemini API reference, v1beta.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
@@ -19,6 +19,7 @@ from aiproxy.dialects.answers import load_answer, settle_answer
 from aiproxy.dialects.dialect import StreamReader, WireRequest
 from aiproxy.dialects.gemini_answer import AnswerTranslator, join_answers, write_usage
 from aiproxy.dialects.gemini_request import GeminiModel, RequestWriter
+from aiproxy.dialects.model_paths import quote_model
 from aiproxy.dialects.openai_errors import judge
 from aiproxy.dialects.openai_facts import holds_error, read_facts
 from aiproxy.dialects.openai_stream import OpenAIStreamReader
@@ -52,7 +53,7 @@ class GeminiDialect:
         writer = RequestWriter(GeminiModel(model), self.memory.find)
         body = writer.write(request)
         name = model.removeprefix("models/")
-        where = quote(name if "/" in name else f"models/{name}", safe="/@:")
+        where = quote_model(name if "/" in name else f"models/{name}", safe="/@:")
         one_call = request.get("parallel_tool_calls") is False
         return WireRequest(
             f"/{where}{_STREAM}?alt=sse" if stream else f"/{where}{_PLAIN}",

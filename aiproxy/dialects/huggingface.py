@@ -23,15 +23,15 @@ from __future__ import annotations
 
 import re
 from typing import Final, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
 from aiproxy.dialects.dialect import WireRequest
+from aiproxy.dialects.model_paths import quote_model
 from aiproxy.dialects.openai import OpenAIDialect
 from aiproxy.dialects.quirks import Schemas
 from aiproxy.dialects.shapes import ChatRequest
-from aiproxy.errors import InvalidRequest
 from aiproxy.wire.urls import join_url
 
 __all__ = ["HuggingFaceDialect"]
@@ -66,9 +66,7 @@ class HuggingFaceDialect(OpenAIDialect):
             return wire
         route = f"/v1{wire.route}"
         if not path["model"]:
-            if any(segment in ("", ".", "..") for segment in model.split("/")):
-                raise InvalidRequest("the model's name cannot stand in a URL", param="model")
-            route = f"/{quote(model)}{route}"
+            route = f"/{quote_model(model)}{route}"
         return evolve(wire, route=route if path["models"] else f"/models{route}")
 
     def locate(self, url: str, wire: WireRequest) -> str:

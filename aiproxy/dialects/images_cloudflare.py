@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
@@ -20,9 +20,10 @@ from aiproxy.dialects.cloudflare_errors import judge_envelope
 from aiproxy.dialects.dialect import WireRequest
 from aiproxy.dialects.images import ImagesAnswer, ImagesReader, image_of, take_fields
 from aiproxy.dialects.images_size import read_pixels
+from aiproxy.dialects.model_paths import quote_model
 from aiproxy.dialects.openai_errors import judge
 from aiproxy.dialects.openai_facts import read_facts
-from aiproxy.errors import InvalidRequest, UpstreamError
+from aiproxy.errors import UpstreamError
 from aiproxy.wire.urls import join_url
 
 __all__ = ["CloudflareImages", "run_base"]
@@ -51,8 +52,7 @@ class CloudflareImages(ImagesReader):
 
     def write_request(self, request: dict[str, Any], *, model: str, stream: bool) -> WireRequest:
         """Write a request: what the model has no field for is left out, and named."""
-        if any(segment in ("", ".", "..") for segment in model.split("/")):
-            raise InvalidRequest("the model's name cannot stand in a URL", param="model")
+        path = quote_model(model, safe="/@:")
         if model.endswith(_PLAIN):
             fields, dropped = take_fields(request)
             dropped += sorted(name for name in fields if name != "steps")
@@ -66,7 +66,7 @@ class CloudflareImages(ImagesReader):
             elif size != "auto":
                 dropped.append("size")
         body = {"prompt": request["prompt"], **fields}
-        return self.wire("/" + quote(model, safe="/@:"), body, request, dropped)
+        return self.wire("/" + path, body, request, dropped)
 
     def load(self, body: bytes) -> Any:
         """Decode an answer; an error may stand in the envelope of a 200."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote
 
 from attrs import frozen
 
@@ -19,6 +18,7 @@ from aiproxy.dialects.gemini import GeminiDialect
 from aiproxy.dialects.gemini_answer import AnswerTranslator, join_answers
 from aiproxy.dialects.images import ImagesAnswer, ImagesReader, take_fields
 from aiproxy.dialects.images_openrouter import find_in_chat, write_image_config
+from aiproxy.dialects.model_paths import quote_model
 from aiproxy.errors import UpstreamFailed
 
 __all__ = ["GeminiImages"]
@@ -49,7 +49,7 @@ class GeminiImages(ImagesReader):
         contents = [{"role": "user", "parts": [{"text": request["prompt"]}]}]
         body = {"contents": contents, "generationConfig": config, **fields}
         path = model.removeprefix("models/")
-        route = quote(path if "/" in path else f"models/{path}", safe="/@:")
+        route = quote_model(path if "/" in path else f"models/{path}", safe="/@:")
         return self.wire(f"/{route}:generateContent", body, request, dropped + lost)
 
     def find_images(self, answer: Any) -> ImagesAnswer:

@@ -7,13 +7,14 @@ Source: HuggingFace's documentation of Inference Providers, "Text to Image".
 from __future__ import annotations
 
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
 from aiproxy.dialects.dialect import WireRequest
 from aiproxy.dialects.images import ImagesReader, take_fields
 from aiproxy.dialects.images_size import read_pixels
+from aiproxy.dialects.model_paths import quote_model
 from aiproxy.errors import InvalidRequest
 from aiproxy.wire.urls import join_url
 
@@ -40,8 +41,7 @@ class HuggingFaceImages(ImagesReader):
 
     def write_request(self, request: dict[str, Any], *, model: str, stream: bool) -> WireRequest:
         """Write a request; the size is one of the parameters, which the caller may send too."""
-        if any(segment in ("", ".", "..") for segment in model.split("/")):
-            raise InvalidRequest("the model's name cannot stand in a URL", param="model")
+        path = quote_model(model, safe="/@")
         fields, dropped = take_fields(request, {"size"})
         parameters = fields.pop("parameters", {})
         if not isinstance(parameters, dict):
@@ -55,7 +55,7 @@ class HuggingFaceImages(ImagesReader):
         body = {"inputs": request["prompt"], **fields}
         if parameters:
             body["parameters"] = parameters
-        wire = self.wire("/models/" + quote(model, safe="/@"), body, request, dropped)
+        wire = self.wire("/models/" + path, body, request, dropped)
         return evolve(wire, headers={**wire.headers, "accept": "image/png"})
 
     def locate(self, url: str, wire: WireRequest) -> str:
