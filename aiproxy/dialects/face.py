@@ -8,7 +8,8 @@ included, so that nobody above it knows how its client is told.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from itertools import product
+from typing import Any, Final, Protocol
 
 from attrs import define
 
@@ -17,6 +18,11 @@ from aiproxy.errors import AIProxyError, InvalidRequest
 from aiproxy.wire.json import MAX_DEPTH, JSONError, loads
 
 __all__ = ["Face", "StreamWriter", "WrittenAnswer", "read_object"]
+
+#: In other cases: Go's JSON takes each of them for the field, and the last one counts.
+_OTHER_MODELS: Final = frozenset(map("".join, product(*zip("model", "MODEL", strict=True)))) - {
+    "model"
+}
 
 
 @define
@@ -93,4 +99,6 @@ def read_object(body: bytes) -> dict[str, Any]:
         ) from None
     if not isinstance(request, dict):
         raise InvalidRequest("the request body must be a JSON object", code="invalid_type")
+    if not _OTHER_MODELS.isdisjoint(request):
+        raise InvalidRequest("the field model is written in lower case", param="model")
     return request

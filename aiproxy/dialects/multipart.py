@@ -9,6 +9,7 @@ Source: RFC 7578; the framing is RFC 2046's, 5.1.1.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from email.message import Message
 from email.parser import BytesHeaderParser
@@ -22,6 +23,8 @@ __all__ = ["MultipartForm", "is_multipart"]
 #: The lines before a part's content are no longer than this.
 _HEAD_BYTES: Final = 16 * 1024
 _MOST_PARTS: Final = 1_000
+#: What can stand between quotes as it is.
+_BOUNDARY: Final = re.compile(r"[ !#-\[\]-~]{1,200}")
 
 
 def is_multipart(content_type: str) -> bool:
@@ -34,12 +37,17 @@ class MultipartForm:
     A form as it came.
 
     :param content_type: the header's value, with the boundary.
-    :raises InvalidRequest: it is no such form.
+    :raises InvalidRequest: it is no such form, or others might read another one in it.
+    :ivar content_type: with nothing but the boundary: of several others might take another.
     """
 
     def __init__(self, body: bytes, content_type: str) -> None:
+        boundary = _read_boundary(content_type)
+        is_token = re.fullmatch(r"[\w.+'-]+", boundary) is not None
+        written = boundary if is_token else f'"{boundary}"'
+        self.content_type = f"multipart/form-data; boundary={written}"
         self.body = body
-        self._spans: list[tuple[str, int, int]] = list(_find(body, _read_boundary(content_type)))
+        self._spans: list[tuple[str, int, int]] = list(_find(body, boundary.encode("ascii")))
 
     def field(self, name: str) -> bytes | None:
         """Return a field's content, the first where there are several."""
@@ -58,13 +66,13 @@ class MultipartForm:
         return b"".join((*pieces, self.body[place:]))
 
 
-def _read_boundary(content_type: str) -> bytes:
+def _read_boundary(content_type: str) -> str:
     header = Message()
     header["content-type"] = content_type
     boundary = header.get_boundary()
-    if not boundary or len(boundary) > 200:
+    if not boundary or not _BOUNDARY.fullmatch(boundary):
         raise InvalidRequest("the request's content type has no boundary", code="invalid_multipart")
-    return boundary.encode("utf-8", "surrogateescape")
+    return boundary
 
 
 def _find(body: bytes, boundary: bytes) -> Iterator[tuple[str, int, int]]:
@@ -96,8 +104,14 @@ def _find(body: bytes, boundary: bytes) -> Iterator[tuple[str, int, int]]:
 
 def _read_name(head: bytes) -> str:
     headers = BytesHeaderParser(policy=compat32).parsebytes(head)
-    name = headers.get_param("name", "", header="content-disposition")
-    return name if isinstance(name, str) else ""
+    told = headers.get_params([], header="content-disposition")
+    names = [value for key, value in told if key == "name"]
+    # Which of two counts, and whether ``name*`` does (RFC 7578, 5.1.3), readers do not agree on.
+    if len(headers.get_all("content-disposition", [])) > 1 or len(names) > 1:
+        raise _broken("a part has two names")
+    if names and not isinstance(names[0], str):
+        raise _broken("a part's name is encoded")
+    return names[0] if names else ""
 
 
 def _broken(what: str) -> InvalidRequest:

@@ -69,8 +69,7 @@ class RawRequest:
         }
         if laid_over:
             return dumps({**told, **laid_over, "model": model})
-        if told.get("model") == model:
-            return self.body
+        # Also where it is the same: the key may be there twice.
         return replace_string(self.body, model, "model")
 
 

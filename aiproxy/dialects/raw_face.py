@@ -137,7 +137,7 @@ class RawFace:
 
     def _read_form(self, body: bytes) -> ChatRequest:
         form = MultipartForm(body, self.content_type)
-        raw = RawRequest(self.route, body, self.content_type, self.headers, form=form)
+        raw = RawRequest(self.route, body, form.content_type, self.headers, form=form)
         request: ChatRequest = {RAW_REQUEST: raw}
         model, stream = form.field("model"), form.field("stream")
         if model is not None:

@@ -60,6 +60,7 @@ class FormTests(SynchronousTestCase):
         form = MultipartForm(body, 'multipart/form-data; charset=x; boundary="a b"')
         self.assertEqual(form.field("model"), b"m")
         self.assertEqual(form.replace("model", b"n"), body.replace(b"\r\nm\r\n", b"\r\nn\r\n"))
+        self.assertEqual(form.content_type, 'multipart/form-data; boundary="a b"')
 
     def test_repeated(self) -> None:
         """A field that is there twice is replaced twice."""
@@ -69,11 +70,29 @@ class FormTests(SynchronousTestCase):
         self.assertEqual(form.field("model"), b"a")
         self.assertEqual(form.replace("model", b"c"), expected)
 
+    def test_boundaries(self) -> None:
+        """Where there are several boundaries, others are told the one that was read."""
+        body = part('name="model"', b"a") + b"--xYz--\r\n"
+        for told in ("; boundary=other", "; boundary*=utf-8''other", "; boundary*0=other", "; x=1"):
+            form = MultipartForm(body, TYPE + told)
+            self.assertEqual((form.field("model"), form.content_type), (b"a", TYPE))
+
+    def test_two_names(self) -> None:
+        """A part that others may call by another name is refused."""
+        for disposition in (
+            *('name="x"; name="model"', "name*=utf-8''model", "name=x; name*0=mod; name*1=el"),
+            'name="x"\r\nContent-Disposition: form-data; name="model"',
+        ):
+            body = part(disposition, b"a") + part('name="model"', b"b") + b"--xYz--\r\n"
+            error = self.assertRaises(InvalidRequest, MultipartForm, body, TYPE)
+            self.assertEqual(error.code, "invalid_multipart", disposition)
+
     def test_broken(self) -> None:
         """What is no form is refused."""
         good = part('name="model"', b"a")
         for body, content_type in (
             (good, "multipart/form-data"),
+            (good, 'multipart/form-data; boundary="a\\"b"'),
             (b"", TYPE),
             (b"other", TYPE),
             (good, TYPE),

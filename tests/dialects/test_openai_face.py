@@ -60,6 +60,12 @@ class ReadRequestTests(SynchronousTestCase):
             self.assertEqual((error.code, error.param), (code, None), body[:40])
             self.assertIn(words, error.message)
 
+    def test_another_model(self) -> None:
+        """A field that some providers take for the model, in the place of the one that is."""
+        for name in ("Model", "MODEL", "mOdEl"):
+            body = dumps({"model": "m", name: "other", "messages": MESSAGES})
+            self.assertEqual(self.refusal(body).param, "model")
+
     def test_depth(self) -> None:
         """200 levels are allowed."""
         content = json.loads("[" * 196 + "]" * 196)

@@ -37,6 +37,13 @@ class RequestTests(SynchronousTestCase):
         same = b'{"model":"theirs"  }'
         self.assertEqual(write(same).body, same)
 
+    def test_two_models(self) -> None:
+        """Whichever of two keys counts for a provider, it finds the model that was chosen."""
+        for chosen in ("mine", "theirs"):
+            body = b'{"model":"other","mode\\u006c":"%b"}' % chosen.encode()
+            expected = b'{"model":"theirs","mode\\u006c":"theirs"}'
+            self.assertEqual(write(body).body, expected)
+
     def test_laid_over(self) -> None:
         """What the configuration lays over each request is laid over this one."""
         body = b'{"model":"mine","n":1,"stream":true}'
