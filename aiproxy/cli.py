@@ -138,13 +138,14 @@ def _check(parsed: argparse.Namespace) -> int:
     from aiproxy.config.report import describe
     from aiproxy.errors import ConfigurationError
     from aiproxy.proxy import Proxy
+    from aiproxy.terminal.chat_stream import printable
 
     try:
         loaded = load(parsed.config, env_file=parsed.env_file)
         Proxy(loaded.config, reactor)  # Opens nothing, and says what adapters cannot use.
     except ConfigurationError as error:
         for problem in error.problems:
-            print(problem, file=sys.stderr)
+            print(printable(str(problem)), file=sys.stderr)
         return 1
     failed = 0
     if parsed.probe:
@@ -152,9 +153,9 @@ def _check(parsed: argparse.Namespace) -> int:
 
         failed = run_probe(loaded.config, parsed)
     else:
-        print(describe(loaded.config, datetime.now(UTC)), end="")
+        print(printable(describe(loaded.config, datetime.now(UTC))), end="")
     for warning in loaded.warnings:
-        print(warning, file=sys.stderr)
+        print(printable(str(warning)), file=sys.stderr)
     return failed or (1 if loaded.warnings else 0)
 
 

@@ -111,6 +111,21 @@ class CheckTests(CommandTestCase):
         self.assertEqual(status, 1)
         self.assertIn("NOBODY_SET_IT", err)
 
+    def test_escapes(self) -> None:
+        """What a file says does not control the terminal."""
+        self.write(
+            r"""
+            models: [{name: demo/echo, provider: demo, body: {"a\e[2J": 1}}]
+            groups: {"b\e[3J": {models: [demo/echo]}}
+            """
+        )
+        _, out, err = self.run_command("check", "-c", "c.yaml")
+        self.assertIn("body a[2J\n", out)
+        self.assertIn("  b[3J: priority", out)
+        self.write(r'models: [{name: demo/echo, provider: demo, token: "file:c\e[4J"}]')
+        _, out, err = self.run_command("check", "-c", "c.yaml")
+        self.assertIn("the file c[4J cannot be read", err)
+
     def test_expired(self) -> None:
         """A key that is void is told, and is no error."""
         self.write(

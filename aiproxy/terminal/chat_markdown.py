@@ -121,7 +121,7 @@ class AnswerView:
         self._printed = False
         self._gap = False  # an empty line is due
         self._live = Live(
-            Spinner("dots", Text(waiting, style="dim")),
+            Spinner("dots", Text(printable(waiting), style="dim")),
             console=console,
             refresh_per_second=_REFRESH_PER_SECOND,
             transient=True,

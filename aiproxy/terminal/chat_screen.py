@@ -27,6 +27,7 @@ from rich.text import Text
 
 from aiproxy.terminal.api import ModelRow
 from aiproxy.terminal.chat_markdown import THEME, AnswerView
+from aiproxy.terminal.chat_stream import printable
 from aiproxy.terminal.conversation import COMMANDS, find_names
 from aiproxy.terminal.models import make_table
 
@@ -134,11 +135,11 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Show a remark."""
-        self._console.print(Text(text, style="dim"))
+        self._console.print(Text(printable(text), style="dim"))
 
     def complain(self, text: str) -> None:
         """Show what went wrong."""
-        self._console.print(Text(text, style="red"))
+        self._console.print(Text(printable(text), style="red"))
 
     def skip_line(self) -> None:
         """Leave a line empty."""

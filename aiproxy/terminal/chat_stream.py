@@ -52,8 +52,8 @@ class ApiError(Exception):
         self.status = status
 
     def __str__(self) -> str:
-        line = printable(" ".join(self.message.split()))
-        return line if self.code is None else f"{line} ({self.code})"
+        line = self.message if self.code is None else f"{self.message} ({self.code})"
+        return printable(" ".join(line.split()))
 
 
 @frozen

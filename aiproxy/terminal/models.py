@@ -37,7 +37,7 @@ def run(parsed: Namespace) -> int:
         print(json.dumps([asdict(model) | {"kind": model.kind} for model in models], indent=2))
     elif not (sys.stdout.isatty() and _print_table(models)):
         for model in models:
-            print(model.name)
+            print(printable(model.name) if sys.stdout.isatty() else model.name)
     return 0
 
 
@@ -57,7 +57,7 @@ def make_table(models: Sequence[ModelRow]) -> Table:
         window = "" if model.context_window is None else f"{model.context_window:,}"
         table.add_row(
             Text(printable(model.name), style="bold magenta" if is_group else "bold"),
-            "" if is_group else Text(model.owner),
+            "" if is_group else Text(printable(model.owner)),
             model.kind,
             window,
         )

@@ -152,8 +152,11 @@ class ShowTests(ScreenTestCase):
             screen.show_models()
             screen.note("[b]a remark")
             screen.complain("[red]an error")
+            screen.note("by \x1b[2J")
+            screen.complain("no \x1b[2J")
 
         self.typing("", show)
+        self.assertNotIn("\x1b[2J", self.shown)
         for text in ("/save FILE", "Alt-Enter", "a/one", "8,000", "[b]a remark", "[red]an error"):
             self.assertIn(text, self.shown)
 

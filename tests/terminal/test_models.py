@@ -52,6 +52,16 @@ class TerminalTests(CannedTestCase):
         rows = [line.split() for line in out.splitlines()]
         self.assertIn(["a/b", "a", "model", "128,000"], rows)
 
+    def test_escapes(self) -> None:
+        """What a server says does not control the terminal, be it a name or an error's code."""
+        listed = {"data": [{"id": "a\x1b[2J", "owned_by": "b\x1b[3J"}]}
+        error = {"error": {"message": "no\x1b[4J", "code": "c\x1b[5J"}}
+        for status, told in ((200, listed), (500, error)):
+            server = self.serve(answer(status, json.dumps(told).encode()))
+            _, out, err = run_command(models, "--url", server.url, terminal=True)
+            self.assertNotRegex(out + err, "\x1b\\[[2345]J")
+            self.assertRegex(out + err, r"a\[2J +b\[3J|no\[4J \(c\[5J\)")
+
     def test_group(self) -> None:
         """A group has no provider."""
         server = self.serve(answer(200, MODELS))
