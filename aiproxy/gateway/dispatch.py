@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from aiproxy.dialects.operations import CHAT
 from aiproxy.dialects.shapes import ChatRequest
-from aiproxy.errors import AIProxyError
+from aiproxy.errors import AIProxyError, InvalidRequest
 from aiproxy.gateway.answer import PlainAnswer, StreamedAnswer
 from aiproxy.gateway.body_log import BodyLog
 from aiproxy.gateway.entrance import Found
@@ -97,6 +97,13 @@ class Dispatcher:
             request = call.face.read_request(call.body)
             record.stream = request.get("stream") is True
             requested = request["model"]
+            if call.principal.models is not None and request.get("models"):
+                # OpenRouter asks these where the model fails, which a caller can bring about.
+                raise InvalidRequest(
+                    "with a key for some models only, `model` names one of them, and `models` none",
+                    param="models",
+                    code="model_not_allowed",
+                )
             found = plan.find_simple(requested, call.principal, operation)
             if found is not None:
                 record.model = requested

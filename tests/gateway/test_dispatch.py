@@ -233,6 +233,17 @@ class PlainTests(DispatchTestCase):
         self.failureResultOf(self.chat("b", Principal("k", ("a",))), errors.ModelNotFound)
         self.assert_over(0, "model_not_found")
 
+    def test_key_restricted_upstream(self) -> None:
+        """Nor can it be asked for as a fallback of the upstream's (OpenRouter's ``models``)."""
+        restricted = Principal("k", ("a",))
+        asked = self.chat("a", restricted, models=["b"])
+        error = self.failureResultOf(asked, errors.InvalidRequest).value
+        self.assertEqual((error.param, error.status), ("models", 400))
+        self.assert_over(0, "model_not_allowed")
+        for principal, more in ((restricted, {"models": None}), (ME, {"models": ["b"]})):
+            self.chat("a", principal, **more)
+        self.assertEqual(len(self.provider.calls), 2)
+
     def test_bad_request(self) -> None:
         """A request that cannot be read is recorded."""
         self.failureResultOf(self.chat("a", n=0), errors.InvalidRequest)
