@@ -18,7 +18,7 @@ from attrs import field, frozen
 from aiproxy.config.reading import Place
 from aiproxy.config.secret import Secret
 from aiproxy.config.sections import Breaker, Group, Hedge, Retry, Server, Timeouts
-from aiproxy.wire.urls import is_key_like, without_credentials
+from aiproxy.wire.urls import find_credentials, is_key_like, without_credentials
 
 __all__ = [
     "Breaker",
@@ -192,7 +192,7 @@ class Model:
         return requested.startswith(prefix) and len(requested) > len(prefix)
 
     def find_secrets(self) -> Iterator[str]:
-        """Find what an upstream is shown and nobody else may see: keys, and headers with some."""
+        """Find what an upstream is shown and nobody else may see: keys, in headers and URLs too."""
         for token in self.tokens:
             yield token.reveal()
             if self.auth_url:  # An id, which is none, and a secret.
@@ -200,6 +200,8 @@ class Model:
         for name, value in self.headers.items():
             if is_key_like(name):
                 yield value.rpartition(" ")[2]  # Without a scheme, as `Bearer` is one.
+        for url in filter(None, (self.base_url, self.url, self.auth_url)):
+            yield from find_credentials(url)
 
     def upstream_name(self, requested: str) -> str:
         """Return what the upstream calls ``requested``, which this entry :meth:`serves`."""

@@ -52,15 +52,9 @@ def redact(value: Any, mask: Callable[[str], str] = lambda text: text) -> Any:
     return _redact(value, mask, _LEVELS)
 
 
-def make_redactor(
-    secrets: Iterable[str], shortest: int = _SECRET_CHARACTERS
-) -> Callable[[str], str]:
-    """
-    Return what masks these very secrets in a text, as they are and in other codings.
-
-    :param shortest: those of fewer characters stay; it is 1 at least.
-    """
-    known = sorted({one for one in secrets if len(one) >= shortest}, key=len)
+def make_redactor(secrets: Iterable[str]) -> Callable[[str], str]:
+    """Return what masks these very secrets in a text, as they are and in other codings."""
+    known = sorted({one for one in secrets if len(one) >= _SECRET_CHARACTERS}, key=len)
     if not known:
         return lambda text: text
     forms = dict.fromkeys(form for one in reversed(known) for form in _write_forms(one))
@@ -71,8 +65,6 @@ def make_redactor(
 def _write_forms(secret: str) -> Iterator[str]:
     """Write patterns of a secret: as it is or percent-encoded, and in base64 with what follows."""
     yield "".join(map(_write_character, secret))
-    if len(secret) < _SECRET_CHARACTERS:
-        return
     raw = secret.encode("utf-8", "surrogatepass")
     whole = b64encode(raw[: len(raw) // 3 * 3]).decode()
     for plain in dict.fromkeys((whole, whole.translate(_URL_SAFE))):

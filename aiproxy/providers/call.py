@@ -57,12 +57,15 @@ def name_source(error: AIProxyError, candidate: Candidate) -> None:
     """Note in an error whose it is; an upstream that repeats our key is not repeated."""
     error.provider = error.provider or candidate.model.provider
     error.model = error.model or candidate.name
+    token = candidate.token.reveal() if candidate.token else ""
     mask = candidate.made.get(name_source)
     if mask is None:
-        token = candidate.token.reveal() if candidate.token else ""
         secrets = (token, *candidate.model.find_secrets())
-        mask = candidate.made[name_source] = make_redactor(secrets, shortest=1)
+        mask = candidate.made[name_source] = make_redactor(secrets)
     error.message = mask(error.message)
+    if token and token in error.message:
+        # One so short is no word to mask in a code.
+        error.message = error.message.replace(token, "***")
     error.args = (error.message,)
     if isinstance(error.code, str):
         error.code = mask(error.code)

@@ -8,12 +8,20 @@ All functions take and return text; the syntax is RFC 3986's, as
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import hyperlink
 
-__all__ = ["is_key_like", "join_url", "origin", "read_url", "without_credentials"]
+__all__ = [
+    "find_credentials",
+    "is_key_like",
+    "join_url",
+    "origin",
+    "read_url",
+    "without_credentials",
+]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\"<>\\^`{|}]")
@@ -101,6 +109,17 @@ def without_credentials(url: str) -> str:
     except ValueError:
         return _MASK
     return parts._replace(netloc=_masked_netloc(parts), query=_masked_query(parts.query)).geturl()
+
+
+def find_credentials(url: str) -> Iterator[str]:
+    """Yield what is secret in a URL, decoded: the password, else the user; key-like parameters."""
+    parts = urlsplit(url)
+    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    yield unquote(password or user)
+    for pair in parts.query.split("&"):
+        name, _, value = pair.partition("=")
+        if is_key_like(name):
+            yield unquote(value)
 
 
 def _masked_netloc(parts: SplitResult) -> str:

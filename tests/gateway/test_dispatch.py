@@ -201,24 +201,33 @@ class PlainTests(DispatchTestCase):
         self.assertEqual(str(failure.value), "bad header ***!")
 
     def test_key_nowhere(self) -> None:
-        """Not as a code or a parameter either, nor in another coding, nor out of a header."""
+        """Not as a code or a parameter, nor in another coding, nor out of a header or a URL."""
         token, other = "id:c0here/key+1234", "h3ader/Key+5678"
         codings = quote(token, safe=""), quote(token).lower(), b64encode(token.encode()).decode()
         longer = b64encode(f"{token}:".encode()).decode().rstrip("=")
         told = " ".join((token, *codings, longer, "c0here/key+1234", other))
+        told += " pass/w0rd and qu3ryvalue or an%2Fother1"
         error = errors.UpstreamRefused(told, code=f"no-{token}", param=f"key={token}")
         secret = model(
             "a",
             tokens=(Secret(token),),
-            auth_url="https://auth.example.com",
+            auth_url="https://auth.example.com?token=an/other1",
+            base_url="https://user:pass%2Fw0rd@up.example.com/v1?x=1&secret=qu3ryvalue",
             headers={"x-api-key": f"Key {other}", "x-mode": "strict"},
         )
         self.use(ScriptedProvider(error), secret)
         failure = self.failureResultOf(self.chat(), errors.UpstreamRefused).value
-        self.assertEqual(failure.message, " ".join(["***"] * 7))
+        self.assertEqual(failure.message, " ".join(["***"] * 7) + " *** and *** or ***")
         self.assertEqual((str(failure), failure.code), (failure.message, "no-***"))
         self.assertEqual(failure.param, "key=***")
         self.assertEqual(self.records[0].error, "provider_error")
+
+    def test_short_key(self) -> None:
+        """A key that is hardly one spoils no code."""
+        error = errors.UpstreamRefused("max x", code="max_length")
+        self.use(ScriptedProvider(error), model("a", tokens=(Secret("x"),)))
+        failure = self.failureResultOf(self.chat(), errors.UpstreamRefused).value
+        self.assertEqual((failure.message, failure.code), ("ma*** ***", "max_length"))
 
     def test_tokens_rotate(self) -> None:
         """Each request begins with the next of a model's tokens."""

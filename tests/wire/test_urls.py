@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy.wire import urls
-from aiproxy.wire.urls import join_url, origin, read_url, without_credentials
+from aiproxy.wire.urls import find_credentials, join_url, origin, read_url, without_credentials
 
 
 class ReadUrlTests(SynchronousTestCase):
@@ -116,6 +116,15 @@ class WithoutCredentialsTests(SynchronousTestCase):
             ("https://[bad", "***"),
         ]:
             self.assertEqual(without_credentials(url), expected)
+
+    def test_found(self) -> None:
+        """What is hidden is found, for it is sent: decoded, as an upstream may tell it."""
+        for url, expected in (
+            ("https://a.example/v1?x=1", [""]),
+            ("https://tok%2Fen@a.example/v1", ["tok/en"]),
+            ("https://u:p%40ss@a.example/?key=k%2F1&x=2&sig=s", ["p@ss", "k/1", "s"]),
+        ):
+            self.assertEqual(list(find_credentials(url)), expected)
 
     @given(st.text())
     def test_never_fails(self, text: str) -> None:
