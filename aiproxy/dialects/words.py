@@ -26,6 +26,8 @@ _LEVELS: Final = 6
 #: Where a message stands in an object, likeliest first.
 _MESSAGE_FIELDS: Final = ("message", "detail", "error", "msg", "errors", "title")
 
+#: Of a text that was cut; there may be nothing else.
+_LAST_WORD: Final = re.compile(r"(?<=\s)\S{1,256}\Z")
 _PAGE: Final = re.compile(
     r"<\s{0,8}(?:!doctype|\?xml|/?(?:html|head|body|title|center|h1|div|p|pre|script|style)\b)",
     re.IGNORECASE,
@@ -59,7 +61,10 @@ def fit_words(text: str) -> str:
     if _PAGE.search(text[: WORDS_LIMIT + _MARGIN]):
         return "the upstream answered with an HTML page"
     text = mask_keys(begin(text.strip(), WORDS_LIMIT, _MARGIN))
-    return text if len(text) <= WORDS_LIMIT else text[: WORDS_LIMIT - 1] + "…"
+    if len(text) <= WORDS_LIMIT:
+        return text
+    # Half a word could be half of a key, which who knows the key would not find any more.
+    return _LAST_WORD.sub("", text[: WORDS_LIMIT - 1]) + "…"
 
 
 def begin(text: str, limit: int, margin: int) -> str:
@@ -71,7 +76,7 @@ def begin(text: str, limit: int, margin: int) -> str:
     end = limit + margin
     if len(text) <= end:
         return text
-    while end > limit and (text[end - 1].isalnum() or text[end - 1] in "-_"):
+    while end > limit and not text[end - 1].isspace():
         end -= 1
     # No key is as long as the margin.
     return text[: limit + margin if end == limit else end]

@@ -76,6 +76,14 @@ class FitWordsTests(SynchronousTestCase):
         self.assertNotIn("q8w7", fit)
         self.assertLessEqual(len(fit), WORDS_LIMIT)
 
+    def test_cut_within_a_word(self) -> None:
+        """A key that only its owner knows for one is there as a whole, for him to find, or not."""
+        key = "c0here/key+1234"
+        for shift in range(40):
+            for before in ("y" * (WORDS_LIMIT - shift), "." * shift + f" sk-{'b2' * 60}" * 18):
+                fit = fit_words(f"{before} {key} " + "z " * 2_000)
+                self.assertNotRegex(fit.replace(key, ""), "c0|he|key")
+
     @given(st.text(max_size=40) | st.text("<*-: skapieyJ.", max_size=80))
     def test_any_text(self, text: str) -> None:
         """Any text becomes one within the bound."""
