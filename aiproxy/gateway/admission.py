@@ -197,7 +197,7 @@ class Gate:
         :param patience: seconds that it would wait for its pace; ``None``: for the next turn.
         """
         now, wall = self._clock.seconds(), self._wall()
-        standing = self._standings.find(limit_key(candidate))
+        standing = self._standings.find(candidate.standing_key)
         if standing.when(now):
             return Held("breaker", standing.when(now))
         reach = candidate.model.min_interval if patience is None else max(MAX_WAIT, patience)
@@ -205,7 +205,7 @@ class Gate:
 
     def is_suspect(self, candidate: Candidate) -> bool:
         """Whether a candidate shares a key that was refused: it is asked behind the others."""
-        return self._standings.is_suspect(candidate.limit_key, self._clock.seconds())
+        return self._standings.is_suspect(candidate.standing_key, self._clock.seconds())
 
     def wake(self) -> None:
         """Something has become free: look who may go, soon."""
@@ -241,7 +241,7 @@ class Gate:
     def _admit(
         self, candidate: Candidate, now: float, wall: float, tokens: int, patience: float
     ) -> tuple[Admission, Lease] | Held:
-        standing = self._standings.find(candidate.limit_key)
+        standing = self._standings.find(candidate.standing_key)
         is_open = standing.open
         if is_open and (out := standing.when(now)):
             return Held("breaker", out)

@@ -35,7 +35,7 @@ def explain(
     candidates = [
         candidate
         for model, name, turn in entries
-        for candidate in Candidates().find(model, name, turn)
+        for candidate in Candidates().find(model, name, turn, operation)
     ]
     candidates.sort(key=gate.is_suspect)
     described = []

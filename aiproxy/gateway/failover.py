@@ -172,7 +172,7 @@ class Failover:
         turn = CandidateTurn(
             entry,
             flow,
-            shared.standings.find(key),
+            shared.standings.find(candidate.standing_key),
             clock,
             shared.wall(),
             timeouts.first_token,

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from aiproxy.config.schema import Config, Limits, Model
+from aiproxy.dialects.operations import CHAT, EMBEDDINGS, IMAGES, PASSED
 from aiproxy.gateway.metrics import Dump
 from aiproxy.gateway.shared import Shared
 from aiproxy.policy.limits import limit_key
-from aiproxy.policy.routing import Candidate
+from aiproxy.policy.routing import Candidate, standing_key
 from aiproxy.transport.pool import ConnectionCounts
 
 __all__ = ["read_gauges"]
@@ -18,6 +19,7 @@ __all__ = ["read_gauges"]
 _Origin: TypeAlias = tuple[bytes, bytes, int]
 
 _NO_LIMITS = Limits()
+_OPERATIONS = (CHAT, EMBEDDINGS, IMAGES, *PASSED)
 
 
 def read_gauges(
@@ -69,7 +71,11 @@ def _remaining(model: Model, shared: Shared) -> Iterator[tuple[str, int]]:
 
 
 def _is_out(model: Model, shared: Shared) -> bool:
-    return all(shared.standings.is_open(limit_key(one)) for one in _candidates(model))
+    keys = [limit_key(one) for one in _candidates(model)]
+    return any(
+        all(shared.standings.is_open(standing_key(key, operation)) for key in keys)
+        for operation in _OPERATIONS
+    )
 
 
 def _write_origin(origin: _Origin) -> str:

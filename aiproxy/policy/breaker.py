@@ -152,7 +152,7 @@ class StandingBook:
     """
     Every candidate's standing; it outlives what is configured.
 
-    Keys are :func:`~aiproxy.policy.limits.limit_key`'s: name, URL and the
+    Keys are :func:`~aiproxy.policy.routing.standing_key`'s: name, URL and the
     credential's fingerprint, which is empty where there is none.
     """
 

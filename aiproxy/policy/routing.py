@@ -37,6 +37,7 @@ __all__ = [
     "is_simple",
     "not_found",
     "offered_names",
+    "standing_key",
     "why_not",
 ]
 
@@ -66,8 +67,9 @@ class Candidate:
 
     :param name: the configured name that answers; for a wildcard the concrete
         name that was asked for.
-    :ivar limit_key: what its limits and its standing are found by; see
-        :mod:`aiproxy.policy.limits`.
+    :param operation: what it is asked for, of :mod:`aiproxy.dialects.operations`.
+    :ivar limit_key: what its limits are found by; see :mod:`aiproxy.policy.limits`.
+    :ivar standing_key: what its standing is found by; see :func:`standing_key`.
     :ivar upstream_model: what the upstream calls the model.
     :ivar made: what others have made of it, and need for each request; by whom.
     """
@@ -75,8 +77,10 @@ class Candidate:
     model: Model
     name: str
     token: Secret | None = None
+    operation: str = field(default=CHAT, eq=False)
     # No properties, nor cached ones: those make a slow attribute of each.
     limit_key: tuple[str, str, str] = field(init=False, eq=False, repr=False)
+    standing_key: tuple[str, str, str] = field(init=False, eq=False, repr=False)
     upstream_model: str = field(init=False, eq=False, repr=False)
     made: dict[Any, Any] = field(init=False, factory=dict, eq=False, repr=False)
 
@@ -89,9 +93,26 @@ class Candidate:
             credential += Secret(url).fingerprint
         return self.name, shown, credential
 
+    @standing_key.default
+    def _make_standing_key(self) -> tuple[str, str, str]:
+        return standing_key(self.limit_key, self.operation)
+
     @upstream_model.default
     def _name_upstream_model(self) -> str:
         return self.model.upstream_name(self.name)
+
+
+def standing_key(limit_key: tuple[str, str, str], operation: str) -> tuple[str, str, str]:
+    """
+    Return what the standing of a candidate is found by, for an operation.
+
+    What is beside chat is at another URL, and a key may have no right to it: how
+    that fails says nothing of chat, and any caller can bring it about.
+    """
+    if operation == CHAT:
+        return limit_key
+    name, url, credential = limit_key
+    return name, f"{url} {operation}", credential and f"{credential} {operation}"
 
 
 @frozen
@@ -128,17 +149,19 @@ class Candidates:
     """The candidates of each model entry, made once; a wildcard's names are bounded."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[str, str], tuple[Candidate, ...]] = {}
+        self._made: dict[tuple[str, str, str], tuple[Candidate, ...]] = {}
 
-    def find(self, model: Model, name: str, turn: int) -> Sequence[Candidate]:
+    def find(
+        self, model: Model, name: str, turn: int, operation: str = CHAT
+    ) -> Sequence[Candidate]:
         """Return a model's candidates: one for each token, which take turns."""
-        made = self._made.get((model.name, name))
+        made = self._made.get((model.name, name, operation))
         if made is None:
             if len(self._made) >= _MOST_MADE:
                 self._made.clear()
             tokens: Sequence[Secret | None] = model.tokens or (None,)
-            made = tuple(Candidate(model, name, token) for token in tokens)
-            self._made[model.name, name] = made
+            made = tuple(Candidate(model, name, token, operation) for token in tokens)
+            self._made[model.name, name, operation] = made
         if len(made) == 1:
             return made
         turn %= len(made)
@@ -188,7 +211,7 @@ def find_candidates(
         candidate
         for model, name, turn in fitting
         if model.disabled is None
-        for candidate in made.find(model, name, turn)
+        for candidate in made.find(model, name, turn, operation)
     ]
     if not found:
         first = fitting[0].model

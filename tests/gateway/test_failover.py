@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
 from aiproxy import errors
 from aiproxy.config.schema import Limits, Retry, Server
+from aiproxy.config.secret import Secret
+from aiproxy.dialects.embeddings_face import EmbeddingsFace
+from aiproxy.gateway.dispatch import ClientCall
 from aiproxy.policy.retry_budget import FLOOR
 from aiproxy.testing import ScriptedProvider
-from tests.gateway.test_dispatch import model
+from tests.gateway.test_dispatch import ME, model
 from tests.gateway.test_recovery import RecoveryTestCase, failed, whole
 
 
@@ -68,6 +72,34 @@ class BackTests(RecoveryTestCase):
         error = self.failureResultOf(asked, errors.UpstreamRateLimited).value
         self.assertEqual(self.asked[-1], ("b", 1))
         self.assertEqual(error.retry_after, 49)
+
+
+class OperationTests(RecoveryTestCase):
+    """What a candidate is asked for beside chat."""
+
+    def embed(self) -> Deferred[Any]:
+        """Ask ``a`` for embeddings."""
+        body = b'{"model": "a", "input": "Hi"}'
+        call = ClientCall("r2", EmbeddingsFace(), ME, body)
+        return Deferred.fromCoroutine(self.dispatcher.answer(call))
+
+    def test_apart(self) -> None:
+        """Whose key may not embed goes on chatting: nobody can take it from the others."""
+        refused = errors.UpstreamAuthFailed("no")
+        self.use(ScriptedProvider(refused, whole(), whole()), model("a", tokens=(Secret("k"),)))
+        self.failureResultOf(self.embed(), errors.UpstreamAuthFailed)
+        self.failureResultOf(self.embed(), errors.ModelUnavailable)
+        self.plain(self.chat("a"))
+        self.assertEqual(len(self.asked), 2)
+        self.failureResultOf(self.embed(), errors.ModelUnavailable)
+
+    def test_suspects(self) -> None:
+        """Nor are others with that key asked behind the rest."""
+        secret = Secret("k")
+        models = model("a", tokens=(secret,)), model("b", tokens=(secret,)), model("c", priority=2)
+        self.use(ScriptedProvider(errors.UpstreamAuthFailed("no"), *map(whole, "xy")), *models)
+        self.failureResultOf(self.embed(), errors.UpstreamAuthFailed)
+        self.assertEqual(self.plain(self.chat()).served.candidate.name, "a")
 
 
 class LogTests(RecoveryTestCase):

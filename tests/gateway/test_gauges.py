@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from aiproxy.config.schema import Config, Limits, Model
 from aiproxy.config.secret import Secret
 from aiproxy.config.sections import Breaker
+from aiproxy.dialects.operations import EMBEDDINGS
 from aiproxy.errors import UpstreamFailed
 from aiproxy.gateway.gauges import read_gauges
 from aiproxy.gateway.metric_families import BY_NAME
@@ -84,6 +85,14 @@ class GaugeTests(SynchronousTestCase):
             standing.failed(UpstreamFailed("no"), 0.0)
         states.append(self.read(one)["aiproxy_breaker_open"])
         self.assertEqual(states, [{("a",): 0}, {("a",): 0}, {("a",): 1}])
+
+    def test_operations(self) -> None:
+        """So it is with all its keys for anything that it is asked for."""
+        self.shared.standings.change(Breaker(failures=1))
+        one = model("a")
+        candidate = Candidate(one, "a", operation=EMBEDDINGS)
+        self.shared.standings.find(candidate.standing_key).failed(UpstreamFailed("no"), 0.0)
+        self.assertEqual(self.read(one)["aiproxy_breaker_open"], {("a",): 1})
 
     def test_left_out(self) -> None:
         """Wildcards and models that are off have no gauges of their own."""
