@@ -59,13 +59,16 @@ def _words(*patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE)
 
 
-_CREDIT_WORDS: Final = _words(
+_CREDIT: Final = (
     r"insufficient (?:balance|credits?|funds)",
     r"credit balance is too low",
     r"used all available credits",
     r"spending limit",
     r"no resource package",
 )
+_CREDIT_WORDS: Final = _words(*_CREDIT)
+#: In a 400 somewhere else they may be the caller's own ("Invalid value: 'insufficient balance'").
+_FIRST_CREDIT_WORDS: Final = _words(*(rf"[a-z ]{{0,40}}{one}" for one in _CREDIT))
 _CONTEXT_WORDS: Final = _words(
     r"context (?:length|window|limit)",
     r"maximum (?:context|prompt|input) length",
@@ -85,8 +88,10 @@ _CONTENT_WORDS: Final = _words(
     r"inappropriate content",
     r"unsafe or sensitive",
 )
-_KEY_WORDS: Final = _words(
-    r"api[ _-]?key (?:not valid|is invalid|is not valid|expired|has expired|provided)",
+#: First in what is said, for elsewhere they may be the caller's own.
+_FIRST_KEY_WORDS: Final = _words(
+    r"(?:(?:the|your) )?api[ _-]?key"
+    r" (?:not valid|is invalid|is not valid|expired|has expired|provided)",
     r"(?:incorrect|invalid|missing) api[ _-]?key",
 )
 #: A model that is not there, whatever the status.
@@ -150,7 +155,8 @@ def _judge(status: int, facts: Facts, headers: Mapping[str, str]) -> errors.Upst
     if (
         status == 402
         or names & _CREDIT_CODES
-        or (status in (400, 403, 429) and _CREDIT_WORDS.search(words))
+        or (status in (403, 429) and _CREDIT_WORDS.search(words))
+        or (status == 400 and _begins(_FIRST_CREDIT_WORDS, facts))
     ):
         return errors.UpstreamOutOfCredit("the upstream account has no credit left", code=code)
     if _is_too_long(status, names, words):
@@ -164,7 +170,7 @@ def _judge(status: int, facts: Facts, headers: Mapping[str, str]) -> errors.Upst
         return errors.ContentRefused(
             message, code=code if isinstance(code, str) else None, param=param
         )
-    if status in (401, 403) or names & _KEY_CODES or _KEY_WORDS.search(words):
+    if status in (401, 403) or names & _KEY_CODES or _begins(_FIRST_KEY_WORDS, facts):
         # In our words, for the provider's echo parts of the key.
         return errors.UpstreamAuthFailed("the upstream refused our credentials")
     if 300 <= status < 400 or status in _NOWHERE:
@@ -183,6 +189,11 @@ def _judge(status: int, facts: Facts, headers: Mapping[str, str]) -> errors.Upst
     if 400 <= status < 500 and status not in _PASSING:
         return errors.UpstreamRefused(message, code=code, status=status, param=param)
     return errors.UpstreamFailed(message, code=code, retry_after=_delay(facts, headers))
+
+
+def _begins(pattern: re.Pattern[str], facts: Facts) -> bool:
+    """Whether an error that is not about a field begins so: our account is at stake."""
+    return facts.param is None and any(map(pattern.match, (facts.message, facts.raw)))
 
 
 def _is_too_long(status: int, names: frozenset[str], words: str) -> bool:

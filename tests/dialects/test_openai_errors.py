@@ -83,6 +83,12 @@ class WhoMustActTests(SynchronousTestCase):
             for error in ({"code": code, "message": "m"}, {"type": code, "message": "m"}):
                 self.assertIs(type(read(status, error)), kind, error)
 
+    def test_callers_words(self) -> None:
+        """What is about a field is the caller's mistake, however it begins."""
+        for words in ("Invalid API key", "Insufficient balance"):
+            error = {"message": words, "param": "messages[0].role"}
+            self.assertIs(type(read(400, error)), REFUSED, words)
+
     def test_words(self) -> None:
         """What is only said in words, beside which status."""
         for status, words, kind in (
@@ -90,6 +96,9 @@ class WhoMustActTests(SynchronousTestCase):
             (403, "You have used all available credits or reached the spending limit.", CREDIT),
             (429, "Insufficient balance, please recharge", CREDIT),
             (500, "Insufficient balance", FAILED),
+            (400, "Your credit balance is too low to access the API.", CREDIT),
+            (400, "Invalid value: 'insufficient balance'. Supported are: 'user'.", REFUSED),
+            (400, "'insufficient balance' is not one of ['user']", REFUSED),
             # Length.
             (400, "This model's maximum context length is 10 tokens, you asked for 20.", TOO_LONG),
             (400, "This model's maximum prompt length is 10 but the request has 20.", TOO_LONG),
@@ -119,6 +128,9 @@ class WhoMustActTests(SynchronousTestCase):
             (400, "Incorrect API key provided: abc. Find it at …", AUTH),
             (400, "API key not valid. Please pass a valid API key.", AUTH),
             (422, "Invalid API-key", AUTH),
+            (400, "Invalid value: 'incorrect api key'. Supported are: 'user'.", REFUSED),
+            (422, "'your api key is invalid' is not one of ['user']", REFUSED),
+            (500, "unknown role: missing api key", FAILED),
             # Models and URLs.
             (404, "The model `a/b-4.1` does not exist or you do not have access to it.", NOT_OURS),
             (400, "Model Not Exist", NOT_OURS),
