@@ -33,6 +33,7 @@ __all__ = [
     "Secret",
     "Server",
     "Timeouts",
+    "fold_name",
 ]
 
 #: Dialects whose providers speak OpenAI's too: whether they do at a base URL.
@@ -46,6 +47,16 @@ _TWO_WAYS: Mapping[str, Callable[[str], bool]] = {
 }
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+def fold_name(name: str) -> str:
+    """
+    Return what is one for all ways to write a model's name behind a wildcard.
+
+    Azure, HuggingFace and others take it in any case, Gemini with or without
+    ``models/``: else each way would have the model's limits once more.
+    """
+    return name.lower().replace("/models/", "/", 1)
 
 
 def _hide_credentials(url: str | None) -> str:
@@ -236,12 +247,18 @@ class Config:
     port: int = 8080
     first_run: bool = False
     _by_name: Mapping[str, Model] = field(init=False, repr=False, eq=False)
+    #: By :func:`fold_name`, for who asks a wildcard for one of these.
+    _by_folded: Mapping[str, Model] = field(init=False, repr=False, eq=False)
     #: Those with the longest prefix first.
     _wildcards: tuple[Model, ...] = field(init=False, repr=False, eq=False)
 
     @_by_name.default
     def _index(self) -> Mapping[str, Model]:
         return {model.name: model for model in reversed(self.models) if not model.wildcard}
+
+    @_by_folded.default
+    def _fold(self) -> Mapping[str, Model]:
+        return {fold_name(name): model for name, model in self._by_name.items()}
 
     @_wildcards.default
     def _sort(self) -> tuple[Model, ...]:
@@ -257,11 +274,14 @@ class Config:
         """
         Return the model entry that serves the name ``requested``.
 
-        The exact name first, then the wildcard with the longest prefix;
-        groups and ``SMALL`` and ``BIG`` are not models.
+        The exact name first, then the wildcard with the longest prefix, unless
+        there is an entry of that provider for the name, but for how it is
+        written; groups and ``SMALL`` and ``BIG`` are not models.
         """
         model = self._by_name.get(requested)
         if model is None and self._wildcards:
-            serving = (model for model in self._wildcards if model.serves(requested))
-            return next(serving, None)
+            model = next((one for one in self._wildcards if one.serves(requested)), None)
+            if model is not None:
+                own = self._by_folded.get(fold_name(requested))
+                return own if own is not None and own.provider == model.provider else model
         return model

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from attrs import Factory, field, frozen
 
-from aiproxy.config.schema import Config, Model
+from aiproxy.config.schema import Config, Model, fold_name
 from aiproxy.config.secret import Secret
 from aiproxy.dialects.operations import CHAT, IMAGES
 from aiproxy.errors import InvalidRequest, ModelNotFound, ModelUnavailable, RequestTooLarge
@@ -91,7 +91,8 @@ class Candidate:
         credential = "" if self.token is None else self.token.fingerprint
         if shown != url:
             credential += Secret(url).fingerprint
-        return self.name, shown, credential
+        name = fold_name(self.name) if self.model.wildcard else self.name
+        return name, shown, credential
 
     @standing_key.default
     def _make_standing_key(self) -> tuple[str, str, str]:
@@ -366,7 +367,7 @@ def _resolve(config: Config, requested: str, situation: Situation) -> Sequence[P
 def _resolve_model(config: Config, name: str) -> Iterator[tuple[Model, str]]:
     model = config.find_model(name)
     if model is not None and not name.endswith("/*"):
-        yield model, name
+        yield model, name if model.wildcard else model.name
 
 
 def not_found(requested: str, offered: Iterable[str]) -> ModelNotFound:

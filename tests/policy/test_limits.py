@@ -540,6 +540,10 @@ class LimitKeyTests(SynchronousTestCase):
         ]
         self.assertEqual(len(set(keys)), len(keys))
         self.assertEqual(keys[0], limit_key(Candidate(model, "p/a", Secret("token-1"))))
+        for same in ("p/A", "p/models/a", "p/models/A"):
+            self.assertEqual(limit_key(evolve(first, name=same)), keys[0])
+        exact = Candidate(evolve(model, name="p/A"), "p/A", Secret("token-1"))
+        self.assertNotEqual(limit_key(exact), keys[0])
         self.assertNotIn("pass-", str(keys))
         self.assertNotIn("token-", str(keys))
 

@@ -90,6 +90,24 @@ class RoutingTests(LoadingTestCase):
         self.assertEqual(candidate.name, "any/thing/else")
         self.assertEqual(candidate.upstream_model, "vendor/thing/else")
 
+    def test_beside_a_wildcard(self) -> None:
+        """Who writes a model's name in another way has its entry, with its limits, and no other."""
+        self.found = self.load(
+            """
+            providers: {other: {type: openai, base_url: "https://other.example", token: sk-d}}
+            models:
+              - {name: google/gemini-2.5-pro, provider: google, token: sk-c, requests_per_day: 5}
+              - {name: "google/*", provider: google, token: sk-c}
+              - {name: google/Else, provider: other}
+            """
+        ).config
+        for name in ("gemini-2.5-pro", "Gemini-2.5-PRO", "models/gemini-2.5-pro"):
+            self.assertEqual(self.names(f"google/{name}"), ["google/gemini-2.5-pro"])
+        for name in ("google/else", "google/gemini-2.5-pro-1"):
+            self.assertEqual(self.names(name), [name])
+        with self.assertRaises(ModelNotFound):
+            self.names("Google/gemini-2.5-pro")
+
     def test_unknown(self) -> None:
         """An unknown name is told with the nearest ones, and cut when it is long."""
         for requested, told in (
