@@ -164,7 +164,9 @@ class Dispatcher:
         turn = shared.traffic.turn(requested)
         situation = Situation(turn, len(call.body), shared.traffic, shared.chance)
         found = plan.find(requested, situation, call.principal, operation)
-        return found if operation == CHAT else keep_able(plan, found, operation)
+        if operation == CHAT:
+            return found
+        return keep_able(plan, found, operation, call.principal.may_use)
 
     def _settle(self, exchange: Exchange, error: BaseException | None) -> None:
         exchange.leave(whole=error is None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -22,7 +22,10 @@ _LIMITS = "anthropic-ratelimit-"
 
 
 def keep_able(
-    plan: Plan, found: Sequence[tuple[Candidate, IProvider]], operation: str
+    plan: Plan,
+    found: Sequence[tuple[Candidate, IProvider]],
+    operation: str,
+    allowed: Callable[[str], bool],
 ) -> list[tuple[Candidate, IProvider]]:
     """
     Return of the candidates those whose provider does what is asked for.
@@ -31,6 +34,7 @@ def keep_able(
     :class:`aiproxy.providers.http.HTTPProvider` has it; one that has none gets
     what can be translated, and nothing that passes through.
 
+    :param allowed: whether the caller may use a name; the others do not exist for him.
     :raises InvalidRequest: there is none; it names the configured providers that do.
     """
     able = [(candidate, provider) for candidate, provider in found if _has(provider, operation)]
@@ -40,6 +44,7 @@ def keep_able(
         model.provider
         for model in plan.config.models
         if model.disabled is None
+        and allowed(model.name)
         and model.kind == ("image" if operation == IMAGES else "chat")
         and _has(plan.providers.find(model), operation)
     )

@@ -16,6 +16,8 @@ from aiproxy import errors
 from aiproxy.config.schema import Config, Group, Limits, Model, Retry, Server, Timeouts
 from aiproxy.config.secret import Secret
 from aiproxy.dialects.openai_face import OpenAIFace
+from aiproxy.dialects.operations import MODERATIONS
+from aiproxy.dialects.raw_face import RawFace
 from aiproxy.gateway.answer import PlainAnswer, StreamedAnswer
 from aiproxy.gateway.dispatch import ClientCall, Dispatcher
 from aiproxy.gateway.plan import Plan
@@ -252,6 +254,20 @@ class PlainTests(DispatchTestCase):
         for principal, more in ((restricted, {"models": None}), (ME, {"models": ["b"]})):
             self.chat("a", principal, **more)
         self.assertEqual(len(self.provider.calls), 2)
+
+    def test_key_restricted_providers(self) -> None:
+        """Nor is it told which provider of others' has what its own has not."""
+        other = Model(
+            "c", "elsewhere", "openai", "openai", "c", "https://up.example.com", timeouts=TIMEOUTS
+        )
+        self.use(ScriptedProvider(), model("a"), other)
+        for principal, told in ((ME, "these have: elsewhere"), (Principal("k", ("a",)), "none")):
+            face = RawFace(MODERATIONS, "/moderations")
+            call = ClientCall("r1", face, principal, b'{"model": "a", "input": "Hi"}')
+            asked = Deferred.fromCoroutine(self.dispatcher.answer(call))
+            error = self.failureResultOf(asked, errors.InvalidRequest).value
+            self.assertIn(told, error.message)
+            self.assertEqual("elsewhere" in error.message, principal is ME)
 
     def test_bad_request(self) -> None:
         """A request that cannot be read is recorded."""
