@@ -69,7 +69,10 @@ class MultipartForm:
 def _read_boundary(content_type: str) -> str:
     header = Message()
     header["content-type"] = content_type
-    boundary = header.get_boundary()
+    try:
+        boundary = header.get_boundary()
+    except ValueError:  # a number of too many digits, RFC 2231's way to part a value
+        boundary = None
     if not boundary or not _BOUNDARY.fullmatch(boundary):
         raise InvalidRequest("the request's content type has no boundary", code="invalid_multipart")
     return boundary
@@ -104,7 +107,10 @@ def _find(body: bytes, boundary: bytes) -> Iterator[tuple[str, int, int]]:
 
 def _read_name(head: bytes) -> str:
     headers = BytesHeaderParser(policy=compat32).parsebytes(head)
-    told = headers.get_params([], header="content-disposition")
+    try:
+        told = headers.get_params([], header="content-disposition")
+    except ValueError:
+        raise _broken("a part's name is not one") from None
     names = [value for key, value in told if key == "name"]
     # Which of two counts, and whether ``name*`` does (RFC 7578, 5.1.3), readers do not agree on.
     if len(headers.get_all("content-disposition", [])) > 1 or len(names) > 1:

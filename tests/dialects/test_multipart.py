@@ -93,6 +93,8 @@ class FormTests(SynchronousTestCase):
         for body, content_type in (
             (good, "multipart/form-data"),
             (good, 'multipart/form-data; boundary="a\\"b"'),
+            (good, f"{TYPE}; x*{'9' * 5_000}=y"),
+            (part(f"name*{'9' * 5_000}=y", b"a") + b"--xYz--", TYPE),
             (b"", TYPE),
             (b"other", TYPE),
             (good, TYPE),
