@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from aiproxy.dialects.shapes import Usage
 
 __all__ = ["find_raw_usage"]
+
+#: What a call has cost: it is told in the same way wherever tokens are counted.
+_COST: Final = ("cost", "cost_in_usd_ticks")
 
 
 def find_raw_usage(document: Mapping[str, Any]) -> Usage | None:
@@ -22,9 +25,10 @@ def find_raw_usage(document: Mapping[str, Any]) -> Usage | None:
         return None
     if "prompt_tokens" in told:
         return dict(told)
+    cost = {name: told[name] for name in _COST if name in told}
     if "input_tokens" not in told and "output_tokens" not in told:
         total = _count(told, "total_tokens")
-        return {"prompt_tokens": total, "completion_tokens": 0, "total_tokens": total}
+        return {"prompt_tokens": total, "completion_tokens": 0, "total_tokens": total, **cost}
     # Anthropic counts apart what was cached; the others have it within the input.
     read = _count(told, "cache_read_input_tokens")
     prompt = _count(told, "input_tokens") + read + _count(told, "cache_creation_input_tokens")
@@ -38,6 +42,7 @@ def find_raw_usage(document: Mapping[str, Any]) -> Usage | None:
         "total_tokens": max(prompt + completion, _count(told, "total_tokens")),
         "prompt_tokens_details": {"cached_tokens": cached},
         "completion_tokens_details": {"reasoning_tokens": reasoning},
+        **cost,
     }
 
 

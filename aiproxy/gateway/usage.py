@@ -15,6 +15,8 @@ from aiproxy.transport.relay import ClientStalled
 __all__ = ["CallRecord", "Spent", "Tokens", "read_cost", "read_tokens"]
 
 _MICRO: Final = 1e6
+#: xAI counts in ticks, ten billion to a dollar: so many micro-dollars are one.
+_TICK: Final = 1e-4
 
 
 @define
@@ -219,9 +221,16 @@ def read_cost(usage: Usage | None) -> float | None:
     """
     Return what an upstream says that a call costs, in micro-dollars, fractions kept.
 
-    OpenRouter does, in dollars, as ``usage.cost`` (recorded).
+    OpenRouter does, in dollars, as ``usage.cost``; Perplexity does so in parts
+    and their sum; xAI does in ticks of its own (all recorded).
     """
-    cost = (usage or {}).get("cost")
-    if isinstance(cost, (int, float)) and not isinstance(cost, bool) and 0 <= cost < math.inf:
-        return cost * _MICRO
+    if not usage:
+        return None
+    told, unit = usage.get("cost"), _MICRO
+    if told is None:
+        told, unit = usage.get("cost_in_usd_ticks"), _TICK
+    elif isinstance(told, dict):
+        told = told.get("total_cost")
+    if isinstance(told, (int, float)) and not isinstance(told, bool) and 0 <= told < math.inf:
+        return told * unit
     return None

@@ -163,6 +163,14 @@ class UsageTests(SynchronousTestCase):
             )
             self.assertEqual(found, expected, told)
 
+    def test_cost(self) -> None:
+        """What a call has cost stays, whatever the tokens are called (OpenRouter, recorded)."""
+        for told in ({"input_tokens": 42, "output_tokens": 12}, {"total_tokens": 17}):
+            usage = find_raw_usage({"usage": {**told, "cost": 3.6e-5}})
+            assert usage is not None
+            self.assertEqual(usage.get("cost"), 3.6e-5)
+            self.assertNotIn("cost", find_raw_usage({"usage": told}) or {})
+
     def test_none(self) -> None:
         """What tells nothing tells nothing."""
         for document in ({}, {"usage": None}, {"usage": [1]}):

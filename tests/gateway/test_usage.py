@@ -122,9 +122,17 @@ class CostTests(SynchronousTestCase):
         record.account("b", "up", "answered", {"cost": 0.5})
         self.assertEqual(record.cost, 750_000)
 
+    def test_units(self) -> None:
+        """Each tells it in its own way: Perplexity with its parts, xAI in ticks (recorded)."""
+        told = {"input_tokens_cost": 0.00005, "request_cost": 0.006, "total_cost": 0.00614}
+        self.assertAlmostEqual(read_cost({"cost": told}) or 0.0, 6_140)
+        self.assertAlmostEqual(read_cost({"cost_in_usd_ticks": 539_500}) or 0.0, 53.95)
+        self.assertIsNone(read_cost({"cost": {"total_cost": None}}))
+
     def test_nonsense(self) -> None:
         """What is no price is none."""
         for cost in (None, "1", True, -1, float("nan"), float("inf"), [1]):
             self.assertIsNone(read_cost({"cost": cost}), cost)
+            self.assertIsNone(read_cost({"cost_in_usd_ticks": cost}), cost)
         self.assertIsNone(read_cost({}))
         self.assertEqual(read_cost({"cost": 0}), 0)
