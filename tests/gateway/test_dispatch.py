@@ -77,7 +77,7 @@ class DispatchTestCase(SynchronousTestCase):
     ) -> Deferred[PlainAnswer | StreamedAnswer]:
         """Begin a call."""
         messages = [{"role": "user", "content": "Hi"}]
-        body = dumps({"model": name, "messages": messages, **more})
+        body = dumps({"model": name, "messages": messages} | more)
         asked = self.dispatcher.answer(ClientCall("r1", OpenAIFace(), principal, body))
         return Deferred.fromCoroutine(asked)
 
@@ -635,6 +635,14 @@ class LimitTests(DispatchTestCase):
             self.plain(self.chat("a", max_tokens=80))
         self.failureResultOf(self.chat("a", max_tokens=120), errors.LimitReached)
         self.plain(self.chat("a", max_tokens=80))
+
+    def test_picture(self) -> None:
+        """A picture does not take all the tokens that there are, so others go beside it."""
+        limits = Limits(tokens_per_minute=10_000)
+        self.use(ScriptedProvider(*self.replies(2)), model("a", limits=limits))
+        self.plain(self.chat("a"))
+        part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{'A' * 99_999}"}}
+        self.plain(self.chat("a", messages=[{"role": "user", "content": [part]}]))
 
     def test_key(self) -> None:
         """A key's own limits hold whatever model it asks for."""
