@@ -146,6 +146,9 @@ class AnswerTranslator:
         chunk: ChatChunk = {**self._frame, "choices": [choice]}
         if kind == "message_delta" and self._usage:
             chunk["usage"] = write_usage(self._usage)
+        elif kind == "message_start" and self._usage:
+            # Of the answer it counts as good as nothing, and may be all that ever comes.
+            chunk["usage"] = write_usage({**self._usage, "output_tokens": 0})
         return chunk
 
     def follow(self, characters: int) -> bool:

@@ -82,6 +82,11 @@ class RawStreamReader:
         return self._tap.finished
 
     @property
+    def characters(self) -> int:
+        """What was said so far, as far as it is text."""
+        return self._tap.characters
+
+    @property
     def tool_call_open(self) -> bool:
         """The arguments of a call are on their way."""
         return self._tap.tool_call_open

@@ -32,6 +32,7 @@ class Tap:
     :ivar ended: nothing follows that counts.
     :ivar error: the upstream says that there is no answer.
     :ivar tool_call_open: the arguments of a call are on their way.
+    :ivar characters: what was said so far, as far as it is text.
     """
 
     #: What is no events and no JSON may be an answer too: sound, or a text.
@@ -47,6 +48,7 @@ class Tap:
         self.error: AIProxyError | None = None
         self.usage: Usage | None = None
         self.tool_call_open = False
+        self.characters = 0
 
     def note(self, event: dict[str, Any]) -> None:
         """Take an event's JSON."""
@@ -81,8 +83,13 @@ class CompletionsTap(Tap):
             done = bool(choice.get("finish_reason"))
             self._finishes[known] = self._finishes.get(known, False) or done
             self.said = self.said or bool(choice.get("text"))
+            self.characters += _length(choice.get("text"))
         self.complete = bool(self._finishes) and all(self._finishes.values())
         self.finished = self.complete and len(self._finishes) >= self._choices
+
+
+#: Where the texts of a message's deltas stand: words, thoughts, a call's input.
+_MESSAGE_TEXTS: Final = ("text", "thinking", "partial_json")
 
 
 class MessagesTap(Tap):
@@ -98,6 +105,8 @@ class MessagesTap(Tap):
         kind = event.get("type")
         if kind == "message_start":
             self._take_usage(event.get("message"))
+            if self.usage is not None:
+                self.usage["completion_tokens"] = 0  # As good as nothing was said yet.
         elif kind == "content_block_start":
             block = event.get("content_block")
             block_kind = block.get("type") if isinstance(block, Mapping) else None
@@ -106,6 +115,9 @@ class MessagesTap(Tap):
             self.tool_call_open = block_kind in ("tool_use", "server_tool_use", "mcp_tool_use")
         elif kind == "content_block_delta":
             self.said = True
+            delta = event.get("delta")
+            if isinstance(delta, Mapping):
+                self.characters += sum(_length(delta.get(name)) for name in _MESSAGE_TEXTS)
         elif kind == "content_block_stop":
             self.tool_call_open = False
         elif kind == "message_delta":
@@ -146,6 +158,7 @@ class ResponsesTap(Tap):
         item_kind = item.get("type") if isinstance(item, Mapping) else None
         if kind.endswith(".delta"):
             self.said = True
+            self.characters += _length(event.get("delta"))
         elif kind == "response.output_item.added":
             self.said = self.said or item_kind not in _TOLD_IN_DELTAS
             self.tool_call_open = item_kind in ("function_call", "custom_tool_call")
@@ -180,3 +193,7 @@ class AudioTap(Tap):
         super().note(event)
         if event.get("type") in ("transcript.text.done", "speech.audio.done"):
             self.finished = True
+
+
+def _length(text: object) -> int:
+    return len(text) if isinstance(text, str) else 0

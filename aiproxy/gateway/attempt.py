@@ -24,8 +24,9 @@ from aiproxy.gateway.takeover import Takeover
 from aiproxy.gateway.tracing import AttemptTrace, CallTrace, TracedTranscoder
 from aiproxy.gateway.transcode import FoldingTranscoder, StreamTranscoder
 from aiproxy.gateway.turn import CandidateTurn
-from aiproxy.gateway.usage import CallRecord
+from aiproxy.gateway.usage import CallRecord, reckon_usage
 from aiproxy.interfaces import IProvider, IReply
+from aiproxy.policy.estimate import estimate_prompt
 from aiproxy.policy.routing import Candidate
 from aiproxy.providers.call import Call, name_source
 from aiproxy.transport.collect import collect_now
@@ -43,6 +44,7 @@ class Asked:
     :param id: the caller's request's id.
     :param operation: of :mod:`aiproxy.dialects.operations`.
     :param trace: who watches the call; mostly nobody does.
+    :param body_bytes: the length of the caller's request.
     """
 
     id: str
@@ -51,6 +53,7 @@ class Asked:
     max_response_bytes: int
     max_event_bytes: int
     trace: CallTrace | None = None
+    body_bytes: int = 0
 
 
 @define
@@ -98,6 +101,28 @@ class Attempt:
     def usage(self) -> Usage | None:
         """What the upstream has told of its usage so far."""
         return self._usage if self._reader is None else self._reader.usage
+
+    @property
+    def spent(self) -> Usage | None:
+        """What it has used, reckoned where a stream broke off before that was told."""
+        if self._reader is None:
+            return self._usage
+        usage, characters = self._reader.usage, self._loose_characters
+        if not characters:
+            return usage
+        if not usage:
+            usage = {"prompt_tokens": estimate_prompt(self.asked.request, self.asked.body_bytes)}
+        return reckon_usage(usage, characters)
+
+    @property
+    def _loose_characters(self) -> int:
+        """How much came of a stream that broke off."""
+        reader, pipe = self._reader, self.pipe
+        if reader is None or pipe is None or (reader.ended and reader.error is None):
+            return 0
+        if isinstance(reader, RawStreamReader):
+            return reader.characters
+        return 0 if pipe.takeover is None else pipe.takeover.received
 
     @property
     def said(self) -> bool:
@@ -232,7 +257,7 @@ class Attempt:
         :return: whether its candidate is passed by from now on.
         """
         opened = self.turn.failed(error)
-        used = _total(self.usage or {})
+        used = _total(self.spent or {})
         # What was cut has used something; what never began has not.
         self.turn.leave(used or (0 if self.pipe is None else None))
         return opened

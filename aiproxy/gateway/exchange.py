@@ -135,6 +135,7 @@ class Exchange:
             server.max_response_bytes,
             server.max_event_bytes,
             trace,
+            body_bytes,
         )
         self.entrance = Entrance(
             shared,

@@ -198,7 +198,7 @@ class Failover:
         self._record.heard(self._shared.clock.seconds())
         candidate = attempt.candidate
         outcome = "cut" if attempt.said else "failed"
-        self._record.account(candidate.name, candidate.model.provider, outcome, attempt.usage)
+        self._record.account(candidate.name, candidate.model.provider, outcome, attempt.spent)
         if attempt.trace is not None:
             attempt.trace.end(self._record.spent[-1], error)
         opened = attempt.fail(error)
@@ -216,7 +216,7 @@ class Failover:
         if attempt in self._open:
             self._open.remove(attempt)
             self._record.heard(self._shared.clock.seconds())
-            candidate, usage = attempt.candidate, attempt.usage
+            candidate, usage = attempt.candidate, attempt.spent
             self._record.account(candidate.name, candidate.model.provider, outcome, usage)
             if attempt.trace is not None:
                 attempt.trace.end(self._record.spent[-1], None)

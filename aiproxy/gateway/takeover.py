@@ -235,6 +235,12 @@ class Takeover:
         self._capabilities.note_refusal(continuation.target)
         return True
 
+    @property
+    def received(self) -> int:
+        """How many characters the current upstream has told."""
+        attempt = self._attempts[-1]
+        return attempt.received if attempt.continuation else attempt.brought
+
     def give_up(self, error: AIProxyError, why: str = "nobody is left to go on") -> AIProxyError:
         """Make the error for the caller: what happened, and how far the answer got."""
         reached = sum(attempt.brought for attempt in self._attempts)

@@ -39,7 +39,9 @@ def sum_usage(parts: Sequence[Part]) -> Usage | None:
     known = [attempt for attempt in parts if attempt.usage]
     if not known:
         return None
-    completion = sum(_share(attempt, known[-1]) for attempt in parts)
+    # Before its end one may have told its prompt only.
+    counted = [attempt for attempt in known if _count(attempt.usage, "completion_tokens")]
+    completion = sum(_share(attempt, (counted or known)[-1]) for attempt in parts)
     prompt = next(
         (_count(attempt.usage, "prompt_tokens") for attempt in known if not _added(attempt)),
         None,
@@ -55,8 +57,9 @@ def sum_usage(parts: Sequence[Part]) -> Usage | None:
 
 def _share(attempt: Part, known: Part) -> int:
     """Count the tokens of what an upstream brought, by its own usage or by another's."""
-    source = attempt if attempt.usage else known
-    tokens = _count(source.usage, "completion_tokens")
+    own = _count(attempt.usage, "completion_tokens")
+    source = attempt if own else known
+    tokens = own or _count(known.usage, "completion_tokens")
     received = source.received if source.continuation else source.brought
     if source is attempt and attempt.brought == received:
         return tokens

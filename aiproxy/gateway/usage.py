@@ -12,8 +12,10 @@ from aiproxy.dialects.shapes import Usage
 from aiproxy.errors import AIProxyError
 from aiproxy.transport.relay import ClientStalled
 
-__all__ = ["CallRecord", "Spent", "Tokens", "read_cost", "read_tokens"]
+__all__ = ["CallRecord", "Spent", "Tokens", "read_cost", "read_tokens", "reckon_usage"]
 
+#: Of texts whose tokens nobody has counted.
+_CHARACTERS_PER_TOKEN: Final = 4
 _MICRO: Final = 1e6
 #: xAI counts in ticks, ten billion to a dollar: so many micro-dollars are one.
 _TICK: Final = 1e-4
@@ -215,6 +217,21 @@ def read_tokens(usage: Usage | None) -> Tokens:
     if type(reasoning) is not int or reasoning < 0:
         reasoning = 0
     return Tokens(prompt, completion, min(cached, prompt), min(reasoning, completion))
+
+
+def reckon_usage(told: Usage, characters: int) -> Usage:
+    """
+    Say what a stream that broke off has used: its completion is mostly told at the end only.
+
+    :param told: so far.
+    :param characters: what came of it; four are a token.
+    """
+    if told.get("completion_tokens") or not characters:
+        return told
+    completion = -(-characters // _CHARACTERS_PER_TOKEN)
+    prompt = told.get("prompt_tokens")
+    total = (prompt if isinstance(prompt, int) else 0) + completion
+    return {**told, "completion_tokens": completion, "total_tokens": total}
 
 
 def read_cost(usage: Usage | None) -> float | None:

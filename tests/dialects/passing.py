@@ -47,6 +47,7 @@ class Passage:
         self.ended = reader.ended
         self.said = reader.said
         self.usage = reader.usage
+        self.characters = reader.characters  # type: ignore[attr-defined]
         self.skipped = reader.skipped
         self.error: AIProxyError | None = reader.error
         self.failure = b"" if reader.error is None else writer.fail(reader.error)

@@ -1124,9 +1124,12 @@ class AnswerTests(SynchronousTestCase):
                 self.assertEqual(outcome, expected)
 
     def test_cut(self) -> None:
-        """Without a stop reason the stream was cut, also in a call."""
+        """Without a stop reason the stream was cut, also in a call; the prompt's tokens count."""
         outcome = self.outcome(START, begin(0, text("a")), end(0))
         self.assertIsInstance(outcome.error, errors.StreamCut)
+        assert outcome.usage is not None
+        told = outcome.usage["prompt_tokens"], outcome.usage["completion_tokens"]
+        self.assertEqual(told, (2, 0))
         piece = go_on(0, "input_json_delta", partial_json='{"a')
         outcome = self.outcome(START, begin(0, use()), piece)
         self.assertTrue(outcome.tool_call_open)

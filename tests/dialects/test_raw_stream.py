@@ -242,6 +242,27 @@ class MessageTests(SynchronousTestCase):
         passed = Passage(MESSAGES, [write_events(START, delta("a"), last, STOP)])
         self.assertEqual(passed.tokens, (3, 5))
 
+    def test_broken_off(self) -> None:
+        """Before its end the answer's tokens are not told, whatever the beginning says of them."""
+        usage = {"input_tokens": 3, "cache_read_input_tokens": 2, "output_tokens": 1}
+        start = {"type": "message_start", "message": {"usage": usage}}
+        passed = Passage(MESSAGES, [write_events(start, delta("a"))])
+        self.assertEqual(passed.tokens, (5, 0))
+
+    def test_characters(self) -> None:
+        """Texts of every kind count, as long as nobody tells their tokens."""
+        kinds = ({"text": "abc"}, {"thinking": "de"}, {"partial_json": "{}"}, {"signature": "f"})
+        deltas = [{"type": "content_block_delta", "index": 0, "delta": kind} for kind in kinds]
+        for face, events in (
+            (MESSAGES, [START, *deltas]),
+            (
+                RESPONSES,
+                [{"type": "response.output_text.delta", "delta": said} for said in "abcdefg"],
+            ),
+            (COMPLETE, [text("abc"), text("defg", index=1)]),
+        ):
+            self.assertEqual(Passage(face, [write_events(*events)]).characters, 7)
+
     def test_error(self) -> None:
         """``event: error`` is told as one of ours, in the client's words."""
         fault = {"type": "overloaded_error", "message": "busy"}

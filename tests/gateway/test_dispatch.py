@@ -636,6 +636,29 @@ class LimitTests(DispatchTestCase):
         self.failureResultOf(self.chat("a", max_tokens=120), errors.LimitReached)
         self.plain(self.chat("a", max_tokens=80))
 
+    def test_left(self) -> None:
+        """A stream whose client leaves has used what came of it: no more, and no less."""
+        for words, most, then in (("x" * 4_000, 10, errors.LimitReached), ("Hi", 1_100, None)):
+            limits = Limits(tokens_per_minute=1_200)
+            for own, key in ((limits, ME), (Limits(), Principal("mine", limits=limits))):
+                self.records.clear()
+                self.use(ScriptedProvider(), model("a", limits=own))
+                asked = self.chat("a", key, stream=True, max_tokens=most)
+                self.provider.calls[0].answer().send(chat_stream(words)[0])
+                done = self.deliver(asked, StringTransport())
+                done.cancel()
+                self.failureResultOf(done, CancelledError)
+                record = self.assert_over(1, "client_left")
+                self.assertEqual(record.tokens.completion, -(-len(words) // 4))
+                self.assertTrue(15 < record.tokens.prompt < 30, record.tokens)
+                second = self.chat("a", key, max_tokens=400)
+                if then is None:
+                    self.assertNoResult(second)
+                    second.cancel()
+                    self.failureResultOf(second, CancelledError)
+                else:
+                    self.failureResultOf(second, then)
+
     def test_picture(self) -> None:
         """A picture does not take all the tokens that there are, so others go beside it."""
         limits = Limits(tokens_per_minute=10_000)

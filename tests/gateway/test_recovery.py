@@ -368,6 +368,24 @@ class TakeoverTests(RecoveryTestCase):
         )
         self.assertEqual(record.spent[1], Spent("b", "scripted", "answered", Tokens(9, 3)))
 
+    def test_told_early(self) -> None:
+        """Where the first has told its prompt only, what it said counts as the next one's."""
+        asked = self.chat(stream=True, stream_options={"include_usage": True})
+        early = {"prompt_tokens": 7, "completion_tokens": 0, "total_tokens": 7}
+        said = "Once upon a time there was a ki"
+        chunk = {"choices": [{"index": 0, "delta": {"content": said}}], "usage": early}
+        reply = self.provider.calls[-1].answer()
+        reply.send(write_event(dumps(chunk)))
+        done = self.deliver(asked, self.client)
+        reply.cut()
+        told = {"prompt_tokens": 90, "completion_tokens": 12}
+        self.go_on("upon a time there was a king, who was old.", told)
+        self.successResultOf(done)
+        usage = {"prompt_tokens": 7, "completion_tokens": 9 + 5, "total_tokens": 21}
+        self.assertEqual(self.events()[-2]["usage"], usage)
+        record = self.assert_over(2, None)
+        self.assertEqual([one.tokens for one in record.spent], [Tokens(7, 8), Tokens(90, 12)])
+
     def test_same_again(self) -> None:
         """Where there is no other the same is asked again."""
         self.use(ScriptedProvider(), model("a"))
