@@ -28,6 +28,7 @@ _BLANK_LINE: Final = re.compile(rb"(?:\r\n|\r(?!\n)|\n){2}")
 _SPACE: Final = b" \t\r\n\xef\xbb\xbf"
 #: How an event stream begins.
 _FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
+_EMPTY: Final = "the upstream's stream ended before any content"
 _HTML: Final = (b"<!doctype html", b"<html")
 
 
@@ -197,6 +198,9 @@ class RawStreamReader:
         """Note what a block says; whether it goes on to the client."""
         for event in events:
             if event.data.startswith(b"[DONE]"):
+                if not (self._tap.said or self._tap.complete):
+                    self._fail(UpstreamFailed(_EMPTY))
+                    return False
                 self.ended = True
                 return True
             try:
@@ -246,7 +250,7 @@ class RawStreamReader:
             elif self._tap.said:
                 self._fail(StreamCut("the upstream's stream was cut before its end"))
             else:
-                self._fail(UpstreamFailed("the upstream's stream ended before any content"))
+                self._fail(UpstreamFailed(_EMPTY))
         return _give(rest, events=True) if goes_on and self.error is None else []
 
     def _fail(self, error: AIProxyError) -> None:

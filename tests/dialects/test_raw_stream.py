@@ -171,6 +171,22 @@ class FramingTests(SynchronousTestCase):
         self.assertIsNone(Passage(COMPLETE, [finished], cut=True).error)
 
 
+class EmptyTests(SynchronousTestCase):
+    """Streams in which nothing is said."""
+
+    def test_done(self) -> None:
+        """Nothing but ``[DONE]`` is no answer, and none of it reaches the client."""
+        for face, beginning in (
+            (COMPLETE, [text("")]),
+            (MESSAGES, [START]),
+            (RESPONSES, [{"type": "response.created", "response": {}}]),
+        ):
+            for events in ([], beginning):
+                passed = Passage(face, [write_events(*events) + DONE])
+                self.assertIsInstance(passed.error, UpstreamFailed, str(events))
+                self.assertNotIn(DONE, passed.out)
+
+
 class CompletionTests(SynchronousTestCase):
     """OpenAI's old completions."""
 
@@ -208,8 +224,9 @@ class CompletionTests(SynchronousTestCase):
             self.assertEqual(passed.out, write_events(text("a")))
         broken = Passage(COMPLETE, [write_events(text("a"), text("", "error")) + DONE])
         self.assertIsInstance(broken.error, UpstreamFailed)
-        odd = Passage(COMPLETE, [write_events({"choices": 7}, {"choices": [7]}, b"[]") + DONE])
-        self.assertEqual((odd.error, odd.said), (None, False))
+        odd = write_events({"choices": 7}, {"choices": [7]}, b"[]")
+        passed = Passage(COMPLETE, [odd + write_events(text("", "stop")) + DONE])
+        self.assertEqual((passed.error, passed.said), (None, False))
 
 
 class MessageTests(SynchronousTestCase):
