@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-__all__ = ["read_delay", "retry_delay"]
+__all__ = ["read_date", "read_delay", "retry_delay"]
 
 #: A year, in seconds: what is named beyond it is a slip, and would not fit a timer.
 _LONGEST: Final = 366 * 24 * 3_600.0
+
+#: Seconds from here on are a time, since the epoch (2001).
+_EPOCH: Final = 1e9
 
 _NUMBER: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{0,9})?")
 _SPAN: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|h|m|s)", re.IGNORECASE)
@@ -31,8 +35,9 @@ def retry_delay(
     Seconds until a repeat makes sense, ``None`` where nothing says so.
 
     ``retry-after-ms`` goes before ``retry-after`` (seconds or a date, RFC 9110,
-    10.2.3), which goes before what the body tells.  A date is read against the
-    answer's own ``date``, for clocks differ; without one, against ours.
+    10.2.3; a time in seconds too), which goes before what the body tells.  A date
+    is read against the answer's own ``date``, for clocks differ; without one,
+    against ours.
 
     :param headers: names in lower case.
     :param told: what a field of the body tells, in seconds.
@@ -44,8 +49,8 @@ def retry_delay(
     after = headers.get("retry-after", "")
     seconds = _number(after)
     if seconds is not None:
-        return _bounded(seconds)
-    date = _date(after)
+        return _bounded(seconds if seconds < _EPOCH else seconds - _now(headers))
+    date = read_date(after)
     if date is not None:
         return _bounded(date - _now(headers))
     if told is not None:
@@ -69,6 +74,15 @@ def read_delay(value: object) -> float | None:
     return None
 
 
+def read_date(text: str) -> float | None:
+    """Read an HTTP date as seconds since the epoch; without a zone it is UTC (RFC 9110, 5.6.7)."""
+    try:
+        date = parsedate_to_datetime(text)
+        return (date.replace(tzinfo=UTC) if date.tzinfo is None else date).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
 def _span(text: str) -> float:
     """Read such as ``1m2.5s``."""
     parts = _SPAN.findall(text)
@@ -80,16 +94,8 @@ def _number(text: str) -> float | None:
     return float(text) if _NUMBER.fullmatch(text) else None
 
 
-def _date(text: str) -> float | None:
-    """Read an HTTP date as seconds since the epoch."""
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-
-
 def _now(headers: Mapping[str, str]) -> float:
-    date = _date(headers.get("date", ""))
+    date = read_date(headers.get("date", ""))
     return time.time() if date is None else date
 
 

@@ -14,9 +14,9 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final
 
+from aiproxy.dialects.delays import read_date
 from aiproxy.policy.windows import seconds_until
 from aiproxy.wire.durations import read_duration
 
@@ -190,7 +190,5 @@ def _seconds(text: str) -> float | None:
 
 def _date(headers: Mapping[str, str], wall: float) -> float:
     """Return the upstream's own time, for clocks differ; ours where it has not told."""
-    try:
-        return parsedate_to_datetime(headers.get("date", "")).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return wall
+    date = read_date(headers.get("date", ""))
+    return wall if date is None else date

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from email.utils import formatdate
 
@@ -32,6 +33,8 @@ class RetryDelayTests(SynchronousTestCase):
             ({"retry-after": "-1"}, None),
             ({"retry-after": "soon"}, None),
             ({"retry-after": "99999999999"}, YEAR),
+            ({"retry-after": "1762336830", "date": DATE}, 30.0),
+            ({"retry-after": "1762336770", "date": DATE}, 0.0),
             ({"retry-after": "Wed, 05 Nov 2025 10:00:30 GMT", "date": DATE}, 30.0),
             ({"retry-after": "Wed, 05 Nov 2025 09:59:30 GMT", "date": DATE}, 0.0),
             ({"retry-after": "Wednesday, 05-Nov-25 10:01:00 GMT", "date": DATE}, 60.0),
@@ -40,6 +43,17 @@ class RetryDelayTests(SynchronousTestCase):
             ({"x-ratelimit-reset": "2"}, None),
         ):
             self.assertEqual(retry_delay(headers), expected, headers)
+
+    def test_no_zone(self) -> None:
+        """A date without a zone is UTC, wherever the server is; its oldest form has none."""
+        self.move("America/New_York")
+        for date in ("Wed Nov  5 10:00:30 2025", "Wed, 05 Nov 2025 10:00:30 -0000"):
+            self.assertEqual(retry_delay({"retry-after": date, "date": DATE}), 30.0, date)
+
+    def move(self, zone: str) -> None:
+        """Be in another time zone for the rest of the test."""
+        self.addCleanup(_settle, os.environ.get("TZ"))
+        _settle(zone)
 
     def test_date_without_date(self) -> None:
         """Where the answer tells no date of its own, ours must do."""
@@ -104,3 +118,11 @@ class ReadDelayTests(SynchronousTestCase):
             ([], None),
         ):
             self.assertEqual(read_delay(value), expected, value)
+
+
+def _settle(zone: str | None) -> None:
+    """Be in a time zone, or in the system's own."""
+    os.environ.pop("TZ", None)
+    if zone is not None:
+        os.environ["TZ"] = zone
+    time.tzset()
