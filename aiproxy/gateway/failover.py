@@ -121,8 +121,8 @@ class Failover:
         self._note = note
         #: Repeats so far, by candidate.
         self._repeats: dict[tuple[str, ...], int] = {}
-        #: Those that were asked at all.
-        self._known: set[tuple[str, ...]] = set()
+        #: The models that were asked at all, with whichever key.
+        self._known: set[str] = set()
         #: Those whose leases are not given back.
         self._open: list[Attempt] = []
 
@@ -179,8 +179,8 @@ class Failover:
             now,
         )
         flow.began(now)
-        if key not in self._known:
-            self._known.add(key)
+        if candidate.name not in self._known:
+            self._known.add(candidate.name)
             shared.budgets.find(candidate.name).requested(now)
         phases = Phases(clock, timeouts, self._watch, last=last)
         attempt = Attempt(

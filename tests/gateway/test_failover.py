@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
 from aiproxy import errors
-from aiproxy.config.schema import Limits, Retry, Server
+from aiproxy.config.schema import Breaker, Limits, Retry, Server
 from aiproxy.config.secret import Secret
 from aiproxy.dialects.embeddings_face import EmbeddingsFace
 from aiproxy.gateway.dispatch import ClientCall
@@ -181,3 +181,17 @@ class BudgetTests(RecoveryTestCase):
             for _ in range(requests)
         )
         self.assertEqual(taken, FLOOR)
+
+    def test_several_keys(self) -> None:
+        """A request is one of its model's, with however many of its keys it is tried."""
+        keys = tuple(Secret(f"k{number}") for number in range(5))
+        requests = FLOOR * 10
+        refused = (errors.UpstreamAuthFailed("key") for _ in range(requests * len(keys)))
+        self.use(ScriptedProvider(*refused), model("a", tokens=keys))
+        for _ in range(requests):
+            self.failureResultOf(self.chat(), errors.AIProxyError)
+            self.dispatcher.shared.standings.change(Breaker())  # They are tried again at once.
+        self.assertEqual(len(self.provider.calls), requests * len(keys))
+        budget = self.dispatcher.shared.budgets.find("a")
+        taken = sum(budget.take(self.clock.seconds()) for _ in range(requests))
+        self.assertEqual(taken, requests // 5)
