@@ -21,6 +21,7 @@ def json_line(record: CallRecord, wall: float) -> bytes:
     """
     Write a record as JSON, ``null`` where something is unknown.
 
+    ``takeovers`` names who went on with a stream, where it was taken over.
     Seconds have six digits, ``cost`` is in dollars, ``time`` is when it was over.
 
     :param wall: seconds since the epoch, now.
@@ -30,7 +31,7 @@ def json_line(record: CallRecord, wall: float) -> bytes:
     tokens = record.tokens
     told = tokens.prompt or tokens.completion
     cost = record.cost if record.spent else None
-    document = {
+    document: dict[str, object] = {
         "time": _write_time(wall),
         "id": record.id,
         "key": record.key,
@@ -49,6 +50,8 @@ def json_line(record: CallRecord, wall: float) -> bytes:
         "completion_tokens": tokens.completion if told else None,
         "cost": None if cost is None else round(cost / 1e6, 12),
     }
+    if record.takeovers and (went_on := record.went_on):
+        document["takeovers"] = went_on
     return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
 
 
@@ -63,6 +66,8 @@ def text_line(record: CallRecord, wall: float) -> bytes:
         parts.append(record.model)
     if record.served_by not in (None, record.model):
         parts.append(f"by {record.served_by}")
+    if record.takeovers and (went_on := record.went_on):
+        parts.append(f"then {','.join(went_on)}")
     if record.attempts > 1:
         parts.append(f"attempts={record.attempts}")
     if record.error is not None:

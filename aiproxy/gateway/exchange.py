@@ -8,7 +8,6 @@ after it, another one goes on where a stream was cut.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from attrs import define, field
 
@@ -27,7 +26,7 @@ from aiproxy.gateway.passing import passed_headers
 from aiproxy.gateway.shared import Shared
 from aiproxy.gateway.takeover import GiveUp, Takeover
 from aiproxy.gateway.tracing import CallTrace
-from aiproxy.gateway.usage import CallRecord
+from aiproxy.gateway.usage import SAID, CallRecord
 from aiproxy.gateway.watch import Watch
 from aiproxy.policy.access import Principal
 from aiproxy.policy.estimate import estimate_tokens
@@ -35,9 +34,6 @@ from aiproxy.policy.routing import Candidate
 from aiproxy.providers.http import read_rate_limits
 
 __all__ = ["ClientCall", "Exchange"]
-
-#: Outcomes of attempts that the caller has had something of.
-_SAID: Final = ("answered", "cut", "left")
 
 
 @define
@@ -239,7 +235,7 @@ class Exchange:
             self.record.rescued = takeover.rescued
             self.record.read_usage(takeover.usage)
         elif self.record.stream:
-            told = [one.tokens for one in self.record.spent if one.outcome in _SAID]
+            told = [one.tokens for one in self.record.spent if one.outcome in SAID]
             self.record.tokens = told[-1] if told else self.record.tokens
         used: int | None = self.record.tokens.prompt + self.record.tokens.completion
         if not used and any(one.outcome != "failed" for one in self.record.spent):

@@ -12,7 +12,7 @@ from aiproxy.dialects.shapes import Usage
 from aiproxy.errors import AIProxyError
 from aiproxy.transport.relay import ClientStalled
 
-__all__ = ["CallRecord", "Spent", "Tokens", "read_cost", "read_tokens", "reckon_usage"]
+__all__ = ["SAID", "CallRecord", "Spent", "Tokens", "read_cost", "read_tokens", "reckon_usage"]
 
 #: Of texts whose tokens nobody has counted.
 _CHARACTERS_PER_TOKEN: Final = 4
@@ -37,6 +37,9 @@ class Tokens:
         self.cached += more.cached
         self.reasoning += more.reasoning
 
+
+#: Outcomes of attempts that the caller has had something of.
+SAID: Final = ("answered", "cut", "left")
 
 #: What nothing is added to.
 _NO_TOKENS: Final = Tokens()
@@ -119,6 +122,13 @@ class CallRecord:
             if one.cost is not None:
                 told = one.cost if told is None else told + one.cost
         return told
+
+    @property
+    def went_on(self) -> list[str]:
+        """Who went on where another was cut, in order; the first is :attr:`served_by`."""
+        if not self.takeovers:
+            return []
+        return [one.model for one in self.spent if one.outcome in SAID][1:]
 
     def asked(self, now: float) -> None:
         """

@@ -42,6 +42,15 @@ def refused() -> CallRecord:
     return record
 
 
+def taken_over() -> CallRecord:
+    """Return the record of a stream that two others went on with, the last to the end."""
+    record = CallRecord("r3", "team", 10.0, "chat", True, "a", "up", 4, takeovers=2)
+    outcomes = ("cut", "cut", "failed", "answered")
+    for model, outcome in zip(("a", "up/m", "x", "b"), outcomes, strict=True):
+        record.account(model, "up", outcome, None)
+    return record
+
+
 class JSONTests(SynchronousTestCase):
     """Lines for machines."""
 
@@ -73,6 +82,17 @@ class JSONTests(SynchronousTestCase):
                 "cost": 0.0000004,
             },
         )
+
+    def test_taken_over(self) -> None:
+        """Who went on with a stream stands at the end, if anybody did."""
+        document = json.loads(json_line(taken_over(), NOW))
+        self.assertEqual(" ".join(document), f"{FIELDS} takeovers")
+        self.assertEqual((document["served_by"], document["takeovers"]), ("a", ["up/m", "b"]))
+        alone = CallRecord("r1", "team", 10.0, "chat", True, "a", "up", 2, takeovers=1)
+        alone.account("a", "up", "cut", None)
+        alone.account("b", "up", "failed", None)
+        self.assertEqual(" ".join(json.loads(json_line(alone, NOW))), FIELDS)
+        self.assertNotIn(b"then", text_line(alone, NOW))
 
     def test_refused(self) -> None:
         """What is unknown is null."""
@@ -127,6 +147,10 @@ class TextTests(SynchronousTestCase):
             b"2030-01-01T00:00:00.250Z 200 /v1/chat/completions chat by up/m attempts=2 2.000s"
             b" own=0.4ms first=0.250s tokens=3+4 cost=$0.000000 key=team client=10.0.0.1 id=r1\n",
         )
+
+    def test_taken_over(self) -> None:
+        """Who went on with a stream follows who began."""
+        self.assertIn(b" chat by a then up/m,b attempts=4 ", text_line(taken_over(), NOW))
 
     def test_refused(self) -> None:
         """What is unknown is left out, or a dash."""

@@ -363,6 +363,7 @@ class TakeoverTests(RecoveryTestCase):
         self.assertEqual([one["model"] for one in served], ["a", "b"])
         record = self.assert_over(2, None)
         self.assertEqual((record.takeovers, record.rescued, record.served_by), (1, True, "a"))
+        self.assertEqual(record.went_on, ["b"])
         self.assertEqual(
             [(one.model, one.outcome) for one in record.spent], [("a", "cut"), ("b", "answered")]
         )
