@@ -95,6 +95,7 @@ class Attempt:
     trace: AttemptTrace | None = None
     relay: StreamRelay = field(init=False)
     _reader: StreamReader | None = None
+    _folding: FoldingTranscoder | None = None
     _usage: Usage | None = None
 
     @property
@@ -118,11 +119,13 @@ class Attempt:
     def _loose_characters(self) -> int:
         """How much came of a stream that broke off."""
         reader, pipe = self._reader, self.pipe
-        if reader is None or pipe is None or (reader.ended and reader.error is None):
+        if reader is None or (reader.ended and reader.error is None):
             return 0
+        if self._folding is not None:
+            return self._folding.characters
         if isinstance(reader, RawStreamReader):
             return reader.characters
-        return 0 if pipe.takeover is None else pipe.takeover.received
+        return 0 if pipe is None or pipe.takeover is None else pipe.takeover.received
 
     @property
     def said(self) -> bool:
@@ -173,8 +176,8 @@ class Attempt:
         self.phases.begin_stream(reasoning=reasoning)
         starting = self._start(self.asked.request, stream=True)
         reply = self._take(await self.phases.wait(starting))
-        reader = self._make_reader(reply)
-        folding = FoldingTranscoder(
+        reader = self._reader = self._make_reader(reply)
+        folding = self._folding = FoldingTranscoder(
             reader, timeouts, self.phases, limit_bytes=self.asked.max_response_bytes,
             reasoning=reasoning,
         )  # fmt: skip
@@ -259,7 +262,7 @@ class Attempt:
         opened = self.turn.failed(error)
         used = _total(self.spent or {})
         # What was cut has used something; what never began has not.
-        self.turn.leave(used or (0 if self.pipe is None else None))
+        self.turn.leave(used or (0 if self.pipe is None and not self.said else None))
         return opened
 
     def _start(self, request: ChatRequest, *, stream: bool) -> Deferred[IReply]:

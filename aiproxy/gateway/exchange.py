@@ -234,7 +234,7 @@ class Exchange:
         if takeover is not None and takeover.takeovers:
             self.record.rescued = takeover.rescued
             self.record.read_usage(takeover.usage)
-        elif self.record.stream:
+        elif self.record.stream or not whole:
             told = [one.tokens for one in self.record.spent if one.outcome in SAID]
             self.record.tokens = told[-1] if told else self.record.tokens
         used: int | None = self.record.tokens.prompt + self.record.tokens.completion

@@ -10,6 +10,7 @@ from aiproxy.dialects.openai_face import OpenAIStreamWriter
 from aiproxy.dialects.openai_stream import OpenAIStreamReader
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk
 from aiproxy.errors import AIProxyError, AnswerTooLarge
+from aiproxy.gateway.delivered import DeliveredChoice
 from aiproxy.gateway.lane import Lane
 from aiproxy.gateway.phases import Phases
 from aiproxy.gateway.takeover import Takeover
@@ -132,6 +133,7 @@ class FoldingTranscoder:
 
     :param phases: hears of each sign of life.
     :param limit_bytes: of the stream.
+    :ivar characters: what came of the answer so far.
     """
 
     #: Nobody is told anything before the end.
@@ -149,6 +151,7 @@ class FoldingTranscoder:
         self.ended = False
         self.error: AIProxyError | None = None
         self.patience: float | None = None
+        self.characters = 0
         self._reader = reader
         self._phases = phases
         self._idle = timeouts.reasoning if reasoning else timeouts.idle
@@ -180,6 +183,8 @@ class FoldingTranscoder:
     def _take(self, chunks: list[ChatChunk]) -> bytes:
         for chunk in chunks:
             self._fold.add(chunk)
+            for choice in chunk["choices"]:
+                self.characters += len(DeliveredChoice().take(choice["delta"]))
         if self._reader.said:
             self._phases.heard(self._call_idle if self._reader.tool_call_open else self._idle)
         self.ended, self.error = self._reader.ended, self._reader.error

@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 from attrs import evolve
+from twisted.internet.defer import CancelledError
 from twisted.internet.testing import StringTransport
 
 from aiproxy import errors
@@ -199,6 +200,17 @@ class FoldTests(RecoveryTestCase):
         self.assertFalse(self.provider.calls[1].call.stream)
         self.provider.calls[1].answer(whole("Hi"))
         self.assertEqual(self.plain(asked).served.candidate.name, "b")
+        record = self.assert_over(2, None)
+        self.assertEqual([one.outcome for one in record.spent], ["cut", "answered"])
+        self.assertEqual((record.spent[0].tokens.completion, record.tokens), (1, Tokens(1, 1)))
+
+    def test_left(self) -> None:
+        """What came of it counts where the client does not wait for the rest."""
+        asked = self.chat()
+        self.provider.calls[0].answer().send(*chat_stream("Hello ", "there")[:2])
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+        self.assertEqual(self.assert_over(1, "client_left").tokens.completion, 3)
 
     def test_silence(self) -> None:
         """Silence within it is found out long before the whole answer is due."""
