@@ -51,6 +51,11 @@ class RawRequest:
     document: Mapping[str, Any] | None = field(default=None, repr=False)
     form: MultipartForm | None = field(default=None, repr=False)
 
+    @property
+    def only_counts(self) -> bool:
+        """Whether it asks for a number of tokens, and uses none."""
+        return self.route.partition("?")[0].endswith("/count_tokens")
+
     def write(self, model: str, request: Mapping[str, Any]) -> bytes:
         """
         Write the body for a provider.

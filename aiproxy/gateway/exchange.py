@@ -139,7 +139,7 @@ class Exchange:
             self.watch,
             requested=request["model"],
             caller=call.caller,
-            tokens=estimate_tokens(request, body_bytes),
+            tokens=estimate_tokens(request, body_bytes, call.face.operation),
         )
         self.failover = Failover(
             shared, config, asked, self.entrance, self.watch, record, self._notes.add

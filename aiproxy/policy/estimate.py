@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from aiproxy.dialects.operations import CHAT, EMBEDDINGS, MODERATIONS, RERANK
 from aiproxy.dialects.raw import RAW_REQUEST, RawRequest
 
 __all__ = ["estimate_prompt", "estimate_tokens"]
 
 #: Tokens that an answer without a limit is reckoned with.
 _ANSWER_TOKENS: Final = 1_000
-#: Those that a picture, a sound or another file is, whatever its size.
+#: What is answered with numbers alone.
+_WITHOUT_WORDS: Final = frozenset({EMBEDDINGS, MODERATIONS, RERANK})
+#: Tokens that a picture, a sound or another file is, whatever its size.
 _FILE_TOKENS: Final = 1_000
 _BYTES_PER_TOKEN: Final = 4
 
@@ -23,12 +26,19 @@ _LONG: Final = 1_024
 _FILE_FIELDS: Final = frozenset({"data", "file_data", "image_url", "url"})
 
 
-def estimate_tokens(request: Mapping[str, Any], body_bytes: int) -> int:
+def estimate_tokens(request: Mapping[str, Any], body_bytes: int, operation: str = CHAT) -> int:
     """
     Estimate the tokens of a request and its answer: the prompt's, and its limit.
 
     :param body_bytes: the length of the request's body.
+    :param operation: of :mod:`aiproxy.dialects.operations`.
     """
+    if operation != CHAT:
+        raw = request.get(RAW_REQUEST)
+        if isinstance(raw, RawRequest) and raw.only_counts:
+            return 0
+        if operation in _WITHOUT_WORDS:
+            return estimate_prompt(request, body_bytes)
     most = (
         request.get("max_completion_tokens")
         or request.get("max_tokens")

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from aiproxy import errors
 from aiproxy.config.schema import Config, Group, Limits, Model, Retry, Server, Timeouts
 from aiproxy.config.secret import Secret
+from aiproxy.dialects.embeddings_face import EmbeddingsFace
 from aiproxy.dialects.openai_face import OpenAIFace
 from aiproxy.dialects.operations import MODERATIONS
 from aiproxy.dialects.raw_face import RawFace
@@ -658,6 +659,16 @@ class LimitTests(DispatchTestCase):
                     self.failureResultOf(second, CancelledError)
                 else:
                     self.failureResultOf(second, then)
+
+    def test_without_words(self) -> None:
+        """Where no words are answered none are reserved."""
+        self.use(ScriptedProvider(), model("a", limits=Limits(tokens_per_minute=500)))
+        for _ in range(3):
+            call = ClientCall("r1", EmbeddingsFace(), ME, dumps({"model": "a", "input": "Hi"}))
+            asked = Deferred.fromCoroutine(self.dispatcher.answer(call))
+            self.addCleanup(asked.cancel)
+            asked.addErrback(lambda failure: failure.trap(CancelledError))
+        self.assertEqual(len(self.provider.calls), 3)
 
     def test_picture(self) -> None:
         """A picture does not take all the tokens that there are, so others go beside it."""

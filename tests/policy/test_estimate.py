@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy.dialects.multipart import MultipartForm
+from aiproxy.dialects.operations import EMBEDDINGS, MESSAGES, MODERATIONS, RERANK, RESPONSES
 from aiproxy.dialects.raw import RAW_REQUEST, RawRequest
 from aiproxy.policy.estimate import estimate_prompt, estimate_tokens
 
@@ -34,6 +35,22 @@ class AnswerTests(SynchronousTestCase):
             ({"max_tokens": "many", "n": 0}, 1_010),
         ):
             self.assertEqual(estimate_tokens(request, 40), expected, request)
+
+    def test_without_words(self) -> None:
+        """Vectors and ranks have no words, whatever else is asked for."""
+        for operation in (EMBEDDINGS, MODERATIONS, RERANK):
+            self.assertEqual(estimate_tokens({"max_tokens": 5}, 40, operation), 10)
+        self.assertEqual(estimate_tokens({"max_tokens": 5}, 40, RESPONSES), 15)
+
+    def test_counting(self) -> None:
+        """To count tokens uses none."""
+        for route, expected in (
+            ("/messages/count_tokens", 0),
+            ("/messages/count_tokens?beta=true", 0),
+            ("/messages", 25_005),
+        ):
+            request = {"max_tokens": 5, RAW_REQUEST: RawRequest(route, b"")}
+            self.assertEqual(estimate_tokens(request, 100_000, MESSAGES), expected)
 
 
 class PromptTests(SynchronousTestCase):
