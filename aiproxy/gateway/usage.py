@@ -219,7 +219,11 @@ def read_tokens(usage: Usage | None) -> Tokens:
         # Some sums leave the reasoning out, and only the total has it (xAI, recorded).
         completion = total - prompt
     details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    if isinstance(details, dict):
+        cached = details.get("cached_tokens")
+    else:
+        # Mistral (recorded) and DeepSeek may tell it beside the counts only.
+        cached = usage.get("num_cached_tokens", usage.get("prompt_cache_hit_tokens"))
     if type(cached) is not int or cached < 0:
         cached = 0
     details = usage.get("completion_tokens_details")

@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy.errors import InvalidRequest, UpstreamTimeout
-from aiproxy.gateway.usage import CallRecord, read_cost
+from aiproxy.gateway.usage import CallRecord, Tokens, read_cost, read_tokens
 from aiproxy.transport.relay import ClientStalled
 
 
@@ -107,6 +107,24 @@ class EndTests(SynchronousTestCase):
         """A mistake of ours is one."""
         record = self.ended(KeyError("x"))
         self.assertEqual((record.status, record.error), (500, "internal_error"))
+
+
+class TokenTests(SynchronousTestCase):
+    """What upstreams say of their tokens."""
+
+    def test_cached(self) -> None:
+        """What was cached stands among the details, or beside the counts."""
+        counts = {"prompt_tokens": 94, "completion_tokens": 33}
+        for told, cached in (
+            ({}, 0),
+            ({"prompt_tokens_details": {"cached_tokens": 7}}, 7),
+            ({"num_cached_tokens": 48}, 48),
+            ({"num_cached_tokens": 99}, 94),
+            ({"num_cached_tokens": None}, 0),
+            ({"prompt_cache_hit_tokens": 64, "prompt_cache_miss_tokens": 30}, 64),
+            ({"prompt_cache_hit_tokens": 64, "prompt_tokens_details": {"cached_tokens": 63}}, 63),
+        ):
+            self.assertEqual(read_tokens({**counts, **told}), Tokens(94, 33, cached), told)
 
 
 class CostTests(SynchronousTestCase):
