@@ -254,13 +254,15 @@ class UpstreamError(AIProxyError):
 
     ``upstream_status`` is the HTTP status (or the status that an error inside
     a 200 stands for), where there was one; ``rate_limits`` are the answer's
-    ``x-ratelimit-*`` headers, names in lower case.
+    ``x-ratelimit-*`` headers, for the caller, and ``headers`` all of them, names
+    in lower case.
     """
 
     type = "provider_error"
     status = 502
     upstream_status: int | None = None
     rate_limits: Mapping[str, str] = MappingProxyType({})
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class UpstreamRefused(UpstreamError):

@@ -54,7 +54,7 @@ class CandidateTurn:
         """
         now = self.clock.seconds()
         if isinstance(error, UpstreamError):
-            self.learn(error.rate_limits)
+            self.learn(error.headers or error.rate_limits)
             self.flow.failed(max(now - self._began, self.patience), now)
         if isinstance(error, UpstreamRateLimited):
             self.entry.admission.learned.hold(error.retry_after, now)

@@ -155,6 +155,7 @@ async def _take(response: UpstreamResponse, limit_bytes: int) -> bytes:
     body = await collect_some(response)
     error = GigaChatReader().read_error(response.status, response.headers, body)
     if isinstance(error, UpstreamError):
+        error.headers = response.headers
         error.rate_limits = read_rate_limits(response.headers)
     raise error
 

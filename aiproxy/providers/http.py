@@ -255,6 +255,7 @@ class HTTPProvider:
         reader = question.wire.reader or question.dialect
         error = reader.read_error(response.status, response.headers, body)
         if isinstance(error, UpstreamError):
+            error.headers = response.headers
             error.rate_limits = read_rate_limits(response.headers)
         raise error
 

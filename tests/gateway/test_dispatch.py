@@ -573,6 +573,16 @@ class LimitTests(DispatchTestCase):
         self.clock.advance(9)
         self.plain(self.chat("a"))
 
+    def test_learned_of_error(self) -> None:
+        """So is what an error's say, by whatever names its provider has for them."""
+        error = errors.UpstreamRateLimited("slow down")
+        error.headers = {"ratelimit-remaining": "0", "ratelimit-reset": "9"}
+        self.use(ScriptedProvider(error, *self.replies(1)), model("a"))
+        self.failureResultOf(self.chat("a"), errors.UpstreamRateLimited)
+        self.failureResultOf(self.chat("a"), errors.LimitReached)
+        self.clock.advance(9)
+        self.plain(self.chat("a"))
+
     def test_concurrent_streams(self) -> None:
         """A place is held as long as the stream goes on, and free however it ends."""
         self.use(ScriptedProvider(), model("a", limits=Limits(max_concurrent=1)))

@@ -162,6 +162,7 @@ class HTTPProviderTests(HTTPProviderTestCase):
         error = self.failureResultOf(asked, UpstreamRateLimited).value
         self.assertEqual((error.retry_after, error.provider, error.model), (7, "p", "m"))
         self.assertEqual(error.rate_limits, {"x-ratelimit-limit-requests": "5"})
+        self.assertEqual(error.headers["retry-after"], "7")
         self.assertLess(len(error.message), 5000)
 
     def test_unreachable(self) -> None:
