@@ -311,6 +311,7 @@ def target_of(candidate: Candidate) -> Target:
         model.provider_type,
         candidate.upstream_model,
         model.url or model.base_url or "",
+        candidate.limit_key[2],
     )
 
 

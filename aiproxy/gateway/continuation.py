@@ -59,6 +59,7 @@ class Target:
     :param provider_type: that provider's type.
     :param model: what the provider calls the model.
     :param base_url: where the provider is, which for some decides what it can.
+    :param key: the fingerprint of its credential: each of a model's is asked by itself.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Target:
     provider_type: str
     model: str
     base_url: str = ""
+    key: str = ""
 
 
 @frozen

@@ -35,7 +35,7 @@ class StreamingTestCase(ServersTestCase):
 
     async def serve_ups(
         self, *scripts: object, kind: str = "openai", retry: str = "{max_retries: 0}",
-        more: str = "",
+        more: str = "", keys: str = "token: sk-up",
     ) -> int:  # fmt: skip
         """Start the upstreams with a script each, and a proxy; return its port."""
         from twisted.internet import reactor
@@ -53,7 +53,7 @@ class StreamingTestCase(ServersTestCase):
         for number, up in enumerate(self.ups):
             url = await up.listen(running)
             self.addCleanup(up.stop)
-            lines.append(f'  p{number}: {{type: {kind}, base_url: "{url}", token: sk-up}}')
+            lines.append(f'  p{number}: {{type: {kind}, base_url: "{url}", {keys}}}')
         lines.append("models:")
         lines += [f"  - {{name: m{number}, provider: p{number}}}" for number in range(len(scripts))]
         names = ", ".join(f"m{number}" for number in range(len(scripts)))

@@ -102,6 +102,13 @@ class TakeoverTests(StreamingTestCase):
         self.check(await self.see(port))
         self.assertEqual(self.asked(), [1, 1, 1])
 
+    async def test_barren_key(self) -> None:
+        """Each of a model's keys is asked by itself, whatever the others have brought."""
+        script = [*cut(after_characters=45), *cut(after_events=1)]
+        port = await self.serve_ups(script, keys="tokens: [sk-1, sk-2, sk-3]")
+        self.check(await self.see(port))
+        self.assertEqual((self.records[-1].takeovers, self.asked()), (2, [3]))
+
     async def test_turned_off(self) -> None:
         """Without takeovers a cut is told, and nobody else is asked."""
         port = await self.serve_ups(cut(), [], retry="{max_retries: 3, takeover: false}")
