@@ -131,17 +131,23 @@ class GoOn:
     """
     Asks to go on with what was cut; see :class:`aiproxy.gateway.failover.Asking`.
 
+    :param failover: knows who has failed before.
     :param tell: tells a reader of the stream what becomes of an attempt.
     """
 
     takeover: Takeover
     pipe: Pipe
+    failover: Failover
     tell: Tell
     insists: bool = True
 
     def keep(self, left: list[Found]) -> list[Found]:
-        """Nobody who has brought nothing before."""
-        return [found for found in left if self.takeover.may_ask(target_of(found[0]))]
+        """Nobody who has brought nothing before, or would not now either."""
+        return [
+            found
+            for found in left
+            if self.takeover.may_ask(target_of(found[0])) and self.failover.may_ask(found[0])
+        ]
 
     async def ask(self, attempt: Attempt, left: list[Found]) -> Attempt:
         """Ask one, in the way that it can take."""

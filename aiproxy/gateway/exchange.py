@@ -190,7 +190,7 @@ class Exchange:
         if isinstance(step, GiveUp):
             raise step.error
         others = self._others(cut.candidate)
-        asking = GoOn(takeover, pipe, self._tell)
+        asking = GoOn(takeover, pipe, self.failover, self._tell)
         if not asking.keep(others):
             raise takeover.give_up(error)
         try:

@@ -12,6 +12,7 @@ from twisted.logger import Logger, LogLevel
 from aiproxy.config.schema import Config
 from aiproxy.errors import (
     AIProxyError,
+    ContextTooLong,
     LimitReached,
     ModelUnavailable,
     OurError,
@@ -21,6 +22,7 @@ from aiproxy.errors import (
     UpstreamOutOfCredit,
     UpstreamRateLimited,
     UpstreamRefused,
+    UpstreamTimeout,
 )
 from aiproxy.gateway.admission import Entry
 from aiproxy.gateway.attempt import Asked, Attempt
@@ -97,6 +99,7 @@ class Failover:
         "_repeats",
         "_retry",
         "_shared",
+        "_unfit",
         "_watch",
     )
 
@@ -125,6 +128,8 @@ class Failover:
         self._known: set[str] = set()
         #: Those whose leases are not given back.
         self._open: list[Attempt] = []
+        #: Who cannot answer this call, however often it is asked, and why.
+        self._unfit: list[tuple[Candidate, AIProxyError]] = []
 
     async def run(self, left: list[Found], asking: Asking[T]) -> T:
         """
@@ -158,6 +163,15 @@ class Failover:
                 verdict = asking.judge(attempt, error) or self._decide(attempt, error, left)
                 left = await self._choose(verdict, found, error, left)
         raise _exhausted([*failures.values()], self._entrance.soonest(everybody))
+
+    def may_ask(self, candidate: Candidate) -> bool:
+        """Whether it makes sense to ask somebody, who may have failed before, to go on."""
+        return all(
+            may_try(candidate.model, error, failed.model)
+            if isinstance(error, ContextTooLong)
+            else candidate != failed
+            for failed, error in self._unfit
+        )
 
     def begin(self, found: Found, entry: Entry, *, last: bool) -> Attempt:
         """
@@ -202,6 +216,10 @@ class Failover:
         if attempt.trace is not None:
             attempt.trace.end(self._record.spent[-1], error)
         opened = attempt.fail(error)
+        if isinstance(error, ContextTooLong) or (
+            isinstance(error, UpstreamTimeout) and not attempt.said
+        ):
+            self._unfit.append((candidate, error))
         self._tell(candidate, error)
         if opened:
             self._log.warn(

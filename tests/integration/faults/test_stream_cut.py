@@ -109,6 +109,29 @@ class TakeoverTests(StreamingTestCase):
         self.check(await self.see(port))
         self.assertEqual((self.records[-1].takeovers, self.asked()), (2, [3]))
 
+    async def test_too_long_before(self) -> None:
+        """A model for which the conversation was too long is not asked to go on with it."""
+        for fault in ("context_length", "request_too_large", "payload_too_large"):
+            port = await self.serve_ups([fault], cut(), [], retry="{max_retries: 3}")
+            self.check(await self.see(port))
+            self.assertEqual(self.asked(), [1, 1, 1])
+
+    async def test_silent_before(self) -> None:
+        """Nor is one that was silent: the caller does not wait for it a second time."""
+        port = await self.serve_ups(["silent"], cut(), [])
+        seen, took = await self.see_late(await self.begin(port), within=25)
+        self.check(seen)
+        self.assertTrue(10 <= took < 12, took)
+        self.assertEqual(self.asked(), [1, 1, 1])
+
+    async def test_only_silent_left(self) -> None:
+        """If nobody else is left, the caller is told at once."""
+        port = await self.serve_ups(["silent"], cut())
+        seen, took = await self.see_late(await self.begin(port), within=25)
+        self.assertIn("nobody is left", seen.broken_off(TEXT)["message"])
+        self.assertTrue(10 <= took < 12, took)
+        self.assertEqual(self.asked(), [1, 1])
+
     async def test_turned_off(self) -> None:
         """Without takeovers a cut is told, and nobody else is asked."""
         port = await self.serve_ups(cut(), [], retry="{max_retries: 3, takeover: false}")
