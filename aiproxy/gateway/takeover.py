@@ -207,10 +207,12 @@ class Takeover:
             return GiveUp(error)
         attempt = self._attempts[-1]
         attempt.usage = usage
-        if attempt.barren:
+        # Who was asked to go on owes a word; the first may have come to a blank only.
+        barren = attempt.barren and attempt.continuation is not None
+        if barren:
             self._barren.add(attempt.target)
         obstacle = self._obstacle()
-        return Next(attempt.barren) if obstacle is None else GiveUp(self.give_up(error, obstacle))
+        return Next(barren) if obstacle is None else GiveUp(self.give_up(error, obstacle))
 
     def may_ask(self, target: Target) -> bool:
         """Whether a target may go on: not if it has brought nothing before."""

@@ -102,6 +102,14 @@ class TakeoverTests(StreamingTestCase):
         self.check(await self.see(port))
         self.assertEqual(self.asked(), [1, 1, 1])
 
+    async def test_blank_first(self) -> None:
+        """Who was cut behind the blank that its answer begins with may go on, even alone."""
+        text = f"\n\n{TEXT}"
+        script = {"answer": text, "faults": cut(after_characters=2)}
+        port = await self.serve_ups(script, retry="{max_retries: 1}")
+        self.check(await self.see(port), text)
+        self.assertEqual(self.asked(), [2])
+
     async def test_barren_key(self) -> None:
         """Each of a model's keys is asked by itself, whatever the others have brought."""
         script = [*cut(after_characters=45), *cut(after_events=1)]
