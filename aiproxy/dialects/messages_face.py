@@ -34,6 +34,8 @@ _TYPES: Final = {
     529: "overloaded_error",
 }
 
+_STOP: Final = b"event: message_stop\n" + write_event(dumps({"type": "message_stop"}))
+
 
 def describe_error(error: AIProxyError) -> dict[str, Any]:
     """Return Anthropic's error object."""
@@ -44,12 +46,26 @@ def describe_error(error: AIProxyError) -> dict[str, Any]:
 
 
 class MessagesStreamWriter(RawStreamWriter):
-    """Writes one streamed answer, under the configured name of its model."""
+    """
+    Writes one streamed answer, under the configured name of its model.
+
+    Where the upstream has left out its end, behind a stop reason, it gets one.
+    """
+
+    def __init__(self, model: str) -> None:
+        super().__init__(model)
+        self._last = b""
+
+    def end(self) -> bytes:
+        """End the answer, if the upstream's own end has not passed."""
+        ended = not self._last or b"message_stop" in self._last
+        return b"" if ended else _STOP
 
     def rename(self, data: bytes, *, events: bool) -> bytes:
         """Put the configured name of the model into the first event."""
         if not events:
             return replace_string(data, self.model, "model")
+        self._last = data
         return rename_event(data, self.model, "message") if b"message_start" in data else data
 
     def write_error(self, error: AIProxyError) -> bytes:

@@ -93,7 +93,7 @@ _MESSAGE_TEXTS: Final = ("text", "thinking", "partial_json")
 
 
 class MessagesTap(Tap):
-    """Anthropic's messages: they end with ``message_stop``."""
+    """Anthropic's messages: they are whole with a stop reason, and end with ``message_stop``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,6 +122,9 @@ class MessagesTap(Tap):
             self.tool_call_open = False
         elif kind == "message_delta":
             self._take_usage(event)
+            delta = event.get("delta")
+            if isinstance(delta, Mapping) and delta.get("stop_reason"):
+                self.complete = self.finished = True
         elif kind == "message_stop":
             self.complete = self.ended = True
 

@@ -280,6 +280,23 @@ class MessageTests(SynchronousTestCase):
         ):
             self.assertEqual(Passage(face, [write_events(*events)]).characters, 7)
 
+    def test_no_stop(self) -> None:
+        """With a stop reason it is whole, however the body ends, and ends as it should."""
+        told = [block("text"), delta("message_stop")]
+        last = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
+        end = b"event: message_stop\n" + write_events(STOP)
+        for more in (b"", b"event: mess", write_events({"type": "ping"})):
+            for cut in (False, True):
+                stream = write_events(*told, last) + more
+                passed = Passage(MESSAGES, [stream], cut=cut)
+                whole = stream.removesuffix(b"event: mess")
+                self.assertEqual((passed.out, passed.error), (whole + end, None))
+                self.assertTrue(passed.finished)
+        passed = Passage(MESSAGES, [write_events(*told, last) + end])
+        self.assertEqual(passed.out, write_events(*told, last) + end)
+        last["delta"] = {"stop_reason": None}
+        self.assertIsInstance(Passage(MESSAGES, [write_events(*told, last)]).error, StreamCut)
+
     def test_error(self) -> None:
         """``event: error`` is told as one of ours, in the client's words."""
         fault = {"type": "overloaded_error", "message": "busy"}
