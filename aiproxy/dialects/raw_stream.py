@@ -51,6 +51,8 @@ def check_whole(body: bytes, tap: Tap) -> Usage | None:
         raise judge(None, read_facts(body)) from None
     if holds_error(document):
         raise judge(None, read_facts(document))
+    if tap.is_object and not (document and isinstance(document, dict)):
+        raise UpstreamFailed("the upstream's answer is empty")
     return find_raw_usage(document) if isinstance(document, dict) else None
 
 

@@ -39,6 +39,8 @@ class Tap:
     takes_bytes = False
     #: It cannot be anything else: it passes without a look.
     only_bytes = False
+    #: A whole answer is an object, and says something.
+    is_object = False
 
     def __init__(self) -> None:
         self.said = False
@@ -62,6 +64,8 @@ class CompletionsTap(Tap):
 
     :param choices: how many there will be.
     """
+
+    is_object = True
 
     def __init__(self, choices: int) -> None:
         super().__init__()
@@ -94,6 +98,8 @@ _MESSAGE_TEXTS: Final = ("text", "thinking", "partial_json")
 
 class MessagesTap(Tap):
     """Anthropic's messages: they are whole with a stop reason, and end with ``message_stop``."""
+
+    is_object = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,6 +155,8 @@ class ResponsesTap(Tap):
     They end with ``response.completed`` or ``response.incomplete``, after
     which OpenRouter still sends ``[DONE]`` (recorded).
     """
+
+    is_object = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -114,6 +114,14 @@ class AnswerTests(SynchronousTestCase):
         ):
             self.assertRaises(UpstreamFailed, RawDialect(operation).read_reply, body)
 
+    def test_empty(self) -> None:
+        """What has nothing in it is no answer, but where nobody knows what one looks like."""
+        for body in (b"{}", b"null", b"[]", b'""', b"0"):
+            for operation in (MESSAGES, RESPONSES, COMPLETIONS):
+                self.assertRaises(UpstreamFailed, RawDialect(operation).read_reply, body)
+            for operation in (RERANK, AUDIO):
+                self.assertEqual(RawDialect(operation).read_reply(body)["raw"], body)
+
     def test_errors(self) -> None:
         """An error inside a 200 is one, as is one with its status."""
         body = b'{"type":"error","error":{"type":"overloaded_error","message":"busy"}}'
