@@ -255,7 +255,8 @@ class UpstreamError(AIProxyError):
     ``upstream_status`` is the HTTP status (or the status that an error inside
     a 200 stands for), where there was one; ``rate_limits`` are the answer's
     ``x-ratelimit-*`` headers, for the caller, and ``headers`` all of them, names
-    in lower case.
+    in lower case; ``should_retry`` is what its ``x-should-retry`` says of a
+    repeat, if anything.
     """
 
     type = "provider_error"
@@ -263,6 +264,7 @@ class UpstreamError(AIProxyError):
     upstream_status: int | None = None
     rate_limits: Mapping[str, str] = MappingProxyType({})
     headers: Mapping[str, str] = MappingProxyType({})
+    should_retry: bool | None = None
 
 
 class UpstreamRefused(UpstreamError):

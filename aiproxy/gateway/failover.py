@@ -299,8 +299,9 @@ class Failover:
         """Whether a candidate has named a time that is worth a wait."""
         if self._repeats.get(limit_key(candidate), 0) >= self._retry.max_retries:
             return False
-        told = error.retry_after
-        return isinstance(error, UpstreamRateLimited) and 0 < (told or 0) <= self._retry.max_delay
+        if not isinstance(error, UpstreamRateLimited) or error.should_retry is False:
+            return False
+        return 0 < (error.retry_after or 0) <= self._retry.max_delay
 
     def _take_repeat(self, candidate: Candidate) -> bool:
         """Take a repeat from the model's budget."""

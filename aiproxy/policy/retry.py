@@ -58,6 +58,8 @@ class _Repeats:
 _NONE: Final = _Repeats(0)
 #: A hiccup: most likely the same candidate answers.
 _HICCUP: Final = _Repeats(1, stays=True)
+#: A refusal that the provider itself wants to see again.
+_WELCOME: Final = _Repeats(1, stays=True)
 #: The answer was no use: another candidate's may be.
 _USELESS: Final = _Repeats(1)
 #: Overload, which time cures: as often as it is allowed, where nobody else is free.
@@ -110,11 +112,12 @@ def decide(
         is left, or nobody knows.
     :param chance: for the jitter.
     """
-    if _is_final(error, reroute_refusals=settings.reroute_refusals):
-        return Stop()
+    final = _is_final(error, reroute_refusals=settings.reroute_refusals)
     allowed = _find_repeats(error)
+    if final and allowed is not _WELCOME:
+        return Stop()
     if repeats >= min(allowed.most, settings.max_retries):
-        return Next()
+        return Stop() if final else Next()
     told = error.retry_after
     if not told:
         if others_free and not allowed.stays:
@@ -196,6 +199,12 @@ def _is_final(error: errors.AIProxyError, *, reroute_refusals: bool) -> bool:
 
 
 def _find_repeats(error: errors.AIProxyError) -> _Repeats:
+    # Who says itself whether a repeat makes sense knows better (Anthropic).
+    if isinstance(error, errors.UpstreamError) and error.should_retry is not None:
+        if not error.should_retry:
+            return _NONE
+        if type(error) is errors.UpstreamRefused:
+            return _WELCOME
     if isinstance(error, errors.UpstreamFailed):
         status = error.upstream_status or 200
         if status in _HICCUP_STATUSES:

@@ -38,6 +38,8 @@ from aiproxy.wire.urls import join_url
 __all__ = ["HTTPProvider", "HTTPReply", "read_rate_limits", "tls_settings"]
 
 _DEFAULT_IDLE_SECONDS = 90.0
+#: What Anthropic, and other proxies of our kind, say of an error.
+_SHOULD_RETRY = {"true": True, "false": False}
 #: Of a list of models.
 _LIST_BYTES = 8 * 1024 * 1024
 
@@ -257,6 +259,7 @@ class HTTPProvider:
         if isinstance(error, UpstreamError):
             error.headers = response.headers
             error.rate_limits = read_rate_limits(response.headers)
+            error.should_retry = _SHOULD_RETRY.get(response.headers.get("x-should-retry", ""))
         raise error
 
     def _find_dialect(self, call: Call) -> Dialect:

@@ -145,6 +145,28 @@ class DecideTests(SynchronousTestCase):
         self.assertEqual(decided(limit, 1), Again(2.0))
         self.assertEqual(decided(limit, 1, free=True), Next())
 
+    def test_should_retry(self) -> None:
+        """What the provider itself says of a repeat counts; others are asked all the same."""
+        told = errors.UpstreamRateLimited("x", retry_after=1.0)
+        error: errors.UpstreamError
+        for error in (status(500), status(503), errors.UpstreamRateLimited("x"), told):
+            error.should_retry = False
+            self.assertEqual(decided(error), Next(), repr(error))
+        for error, repeated in (
+            (errors.UpstreamRefused("x"), Stop()),
+            (status(500), Next()),
+        ):
+            error.should_retry = True
+            for free in (False, True):
+                self.assertEqual(decided(error, free=free), Again(1.0))
+                self.assertEqual(decided(error, 1, free=free), repeated)
+        for error in (errors.ContextTooLong("x"), errors.UpstreamAuthFailed("x")):
+            error.should_retry = True
+            self.assertEqual(decided(error), Next(), repr(error))
+        refused = errors.ContentRefused("x")
+        refused.should_retry = True
+        self.assertEqual(decided(refused), Stop())
+
     def test_no_retries(self) -> None:
         """``max_retries: 0`` forbids each repeat."""
         never = Retry(max_retries=0)

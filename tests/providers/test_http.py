@@ -20,6 +20,7 @@ from aiproxy.errors import (
     ConnectFailed,
     InvalidRequest,
     UpstreamAuthFailed,
+    UpstreamFailed,
     UpstreamRateLimited,
     UpstreamRefused,
 )
@@ -163,7 +164,17 @@ class HTTPProviderTests(HTTPProviderTestCase):
         self.assertEqual((error.retry_after, error.provider, error.model), (7, "p", "m"))
         self.assertEqual(error.rate_limits, {"x-ratelimit-limit-requests": "5"})
         self.assertEqual(error.headers["retry-after"], "7")
+        self.assertIsNone(error.should_retry)
         self.assertLess(len(error.message), 5000)
+
+    def test_should_retry(self) -> None:
+        """An error has what the provider says of a repeat."""
+        for said, expected in ((b"true", True), (b"false", False), (b"perhaps", None)):
+            asked = self.start()
+            head = b"HTTP/1.1 500 No\r\nConnection: close\r\nX-Should-Retry: " + said + b"\r\n"
+            self.upstream.accept().send(answer(b"{}", head))
+            error = self.failureResultOf(asked, UpstreamFailed).value
+            self.assertIs(error.should_retry, expected)
 
     def test_unreachable(self) -> None:
         """A failure to connect says whose it is."""
