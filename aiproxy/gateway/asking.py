@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from aiproxy.config.sections import Hedge
 from aiproxy.dialects.face import WrittenAnswer
 from aiproxy.dialects.shapes import ChatAnswer
-from aiproxy.errors import AIProxyError, UpstreamRefused
+from aiproxy.errors import AIProxyError, CallerError, ContentRefused, UpstreamRefused
 from aiproxy.gateway.attempt import Attempt, Pipe, target_of
 from aiproxy.gateway.entrance import Entrance, Found
 from aiproxy.gateway.failover import Anew, Failover, Others, Verdict
@@ -33,9 +33,11 @@ class AskPlain:
     Asks for a whole answer; see :class:`aiproxy.gateway.failover.Asking`.
 
     :param write: writes it for the caller; what cannot be written is none.
+    :param tries_all: the caller has chosen nobody: what one refuses another may take.
     """
 
     write: Callable[[Candidate, ChatAnswer], WrittenAnswer]
+    tries_all: bool = False
     insists: bool = False
 
     def keep(self, left: list[Found]) -> list[Found]:
@@ -47,7 +49,9 @@ class AskPlain:
         return attempt, self.write(attempt.candidate, await attempt.ask_plain())
 
     def judge(self, attempt: Attempt, error: AIProxyError) -> Verdict | None:
-        """As usual."""
+        """As usual, but for a refusal where all are tried; a content policy's is final."""
+        if self.tries_all and isinstance(error, UpstreamRefused | CallerError):
+            return None if isinstance(error, ContentRefused) else Others()
         return None
 
 

@@ -13,7 +13,7 @@ from attrs import define, field
 
 from aiproxy.config.schema import Config
 from aiproxy.dialects.face import Face, StreamWriter, WrittenAnswer
-from aiproxy.dialects.operations import CHAT, PASSED
+from aiproxy.dialects.operations import CHAT, IMAGES, PASSED
 from aiproxy.dialects.shapes import ChatAnswer, ChatRequest
 from aiproxy.errors import AIProxyError
 from aiproxy.gateway.answer import PlainAnswer, Served
@@ -30,7 +30,7 @@ from aiproxy.gateway.usage import SAID, CallRecord
 from aiproxy.gateway.watch import Watch
 from aiproxy.policy.access import Principal
 from aiproxy.policy.estimate import estimate_tokens
-from aiproxy.policy.routing import Candidate
+from aiproxy.policy.routing import ALL_IMAGES, Candidate
 from aiproxy.providers.http import read_rate_limits
 
 __all__ = ["ClientCall", "Exchange"]
@@ -153,7 +153,9 @@ class Exchange:
         """
         if self._call.principal.limits is not None:
             await self.entrance.admit_key(self._call.principal)
-        asking = AskPlain(self._write)
+        operation, requested = self._call.face.operation, self._request["model"]
+        tries_all = operation == IMAGES and requested == ALL_IMAGES
+        asking = AskPlain(self._write, tries_all)
         attempt, written = await self.failover.run(self._found[:], asking)
         await self._shared.stages.next()
         self.failover.leave(attempt, "answered")

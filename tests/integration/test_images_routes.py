@@ -141,6 +141,22 @@ class DispatchTests(SynchronousTestCase):
         self.assertEqual((answer.body, answer.content_type), (PNG, "image/png"))
         self.assertEqual((answer.served.candidate.name, answer.served.attempts), ("third", 3))
 
+    def test_all_refuse(self) -> None:
+        """What one of all refuses another may make; one that was chosen by name is the last."""
+        refused = errors.UpstreamRefused("no such size")
+        self.use(refused, errors.InvalidRequest("one image only"), reply(PNG))
+        answer = self.plain(LegacyImageFace(), {"prompt": "p"})
+        self.assertEqual((answer.served.candidate.name, answer.served.attempts), ("third", 3))
+        content = errors.ContentRefused("not this")
+        for body, answers, asked in (
+            ({"prompt": "p"}, (refused, content, reply(PNG)), 2),
+            ({"prompt": "p", "model": "first"}, (refused, reply(PNG)), 1),
+        ):
+            self.use(*answers)
+            error = self.failureResultOf(self.ask(LegacyImageFace(), body)).value
+            self.assertIs(error, answers[asked - 1])
+            self.assertEqual(len(self.provider.calls), asked)
+
     def test_all_fail(self) -> None:
         """If none can, the last failure is told, never an empty answer."""
         self.use(*(errors.UpstreamRateLimited("slow", retry_after=wait) for wait in (9, 4, 7)))
