@@ -249,6 +249,8 @@ class Failover:
         if not self._open:
             return
         for attempt in self._open[:]:
+            if whole:
+                attempt.turn.completed()
             self.leave(attempt, "answered" if whole else "left")
 
     def _is_last(self, candidate: Candidate, left: list[Found]) -> bool:

@@ -44,6 +44,13 @@ class CandidateTurn:
         """The first token is here, or the whole answer."""
         now = self.clock.seconds()
         self.flow.answered(now - self._began, now, streamed=streamed)
+        if streamed:
+            self.standing.began()
+        else:
+            self.standing.succeeded()
+
+    def completed(self) -> None:
+        """The stream is whole."""
         self.standing.succeeded()
 
     def failed(self, error: AIProxyError) -> bool:

@@ -54,9 +54,9 @@ class Standing:
     """
     One candidate's.
 
-    Only a success closes an open breaker.  Until then failures, a probe's or
-    those of calls from before it opened, do not put the next probe off; only a
-    refused key and a lack of credit do.
+    Only a success closes an open breaker, or a stream that begins.  Until then
+    failures, a probe's or those of calls from before it opened, do not put the
+    next probe off; only a refused key and a lack of credit do.
 
     :param breaker: when it opens, and how often it is tried then.
     :ivar why: the class of the error that has opened it, for the error itself
@@ -114,8 +114,18 @@ class Standing:
         self._next_probe = now + self._breaker.probe
         return True
 
+    def began(self) -> None:
+        """
+        A stream of it has begun: it is back, and its key is good.
+
+        But one that breaks off was none, so what has failed before still counts.
+        """
+        self.why = None
+        self._next_probe = -math.inf
+        self._credential.suspect_until = -math.inf
+
     def succeeded(self) -> None:
-        """It has answered: all is forgotten, and its key is good."""
+        """It has given a whole answer: all is forgotten, and its key is good."""
         self.why = None
         self._failures.clear()
         self._next_probe = -math.inf

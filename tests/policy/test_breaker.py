@@ -201,6 +201,21 @@ class StandingTests(SynchronousTestCase):
             standing.succeeded()
         self.assertFalse(standing.open)
 
+    def test_streams(self) -> None:
+        """A stream that begins closes it; those that break off later open it all the same."""
+        standing = Standing(Breaker())
+        for number in range(1, 6):
+            standing.began()
+            self.assertIs(standing.failed(FAULT, 0.0), number == 5)
+        self.assertTrue(standing.admit(3.0))
+        standing.began()
+        self.assertTrue(standing.admit(3.0))
+        self.assertTrue(standing.failed(FAULT, 3.0))
+        standing.began()
+        standing.succeeded()
+        fail(standing, 4, 3.0)
+        self.assertFalse(standing.open)
+
     def test_cancelled_probe(self) -> None:
         """A probe of which nothing is heard again blocks nobody: the next one is due as usual."""
         standing = Standing(Breaker())

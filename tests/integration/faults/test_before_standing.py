@@ -90,6 +90,21 @@ class ProbeTests(BeforeTestCase):
             told = await self.at_once(10, stream=stream)
             self.assertEqual({one.model for one in told}, {"up0/one"})
 
+    async def test_cuts(self) -> None:
+        """Whose streams break off is passed by as well, and back with one that is whole."""
+        cut = {"fault": "cut", "after_characters": 40}
+        await self.play([{**cut, "times": 7}])
+        for seconds, seen in ((0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (2, 5), (1, 6), (3, 7)):
+            self.clock.advance(seconds)
+            self.assertTrue((await self.call(stream=True)).answered)
+            self.assertEqual(self.asked()[0], seen)
+        self.clock.advance(3)
+        for _ in range(4):
+            self.assertEqual((await self.call(stream=True)).model, "up0/one")
+        self.upstreams[0].play([cut])
+        for _ in range(2):
+            self.assertEqual((await self.call(stream=True)).model, "up0/one")
+
     async def test_slow_failures(self) -> None:
         """Failures further apart than the window do not open it."""
         for stream in WAYS:
