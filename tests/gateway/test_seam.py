@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from aiproxy.gateway.delivered import join_halves
 from aiproxy.gateway.exact_seam import ExactSeam
 from aiproxy.gateway.seam import TextSeam, Way
 from aiproxy.gateway.seam_text import last_words
-from aiproxy.wire.json import loads
+from aiproxy.wire.json import dumps, loads
 
 #: What is cut at every character: repetitions, lists, code, quotes, emoji, no blanks.
 CANONICAL = (
@@ -403,6 +405,35 @@ class ArgumentTests(SynchronousTestCase):
         seam = ExactSeam('{"a b')
         seam.feed('{"ab"')
         self.assertTrue(seam.disagrees)
+
+    def test_escapes(self) -> None:
+        """Nor does it count whether a character is written as it is or as an escape."""
+        meant = {"ключ": 'M"ü\\ 👍/\n', "é": ["\u2028", "a/b"]}
+        plain = dumps(meant).decode()
+        escaped = json.dumps(meant)
+        written = (plain, escaped, escaped.replace("/", "\\/"), re.sub(
+            r"\\u....", lambda found: found[0].upper().replace("\\U", "\\u"), escaped
+        ))  # fmt: skip
+        for first, other in permutations(written, 2):
+            for place in range(len(first) + 1):
+                for size in (1, 4, 100):
+                    seam = ExactSeam(first[:place])
+                    new = run(seam, bits(other, size))
+                    self.assertEqual(loads(first[:place] + new), meant, (first[:place], other))
+
+    def test_other_escapes(self) -> None:
+        """Other characters are others, however they are written."""
+        for delivered, other in (
+            ('{"a": "\\u00e9', '{"a": "e"}'),
+            ('{"a": "\\u00', '{"a": "\u0416"}'),
+            ('{"a": "\\u00', '{"a": ""}'),
+            ('{"a": "\\"', '{"a": ""}'),
+            ('{"a": "b"', '{"a": "b\\""}'),
+            ('{"a": "n', '{"a": "\\n"}'),
+        ):
+            seam = ExactSeam(delivered)
+            self.assertEqual(run(seam, bits(other, 2)), "")
+            self.assertTrue(seam.disagrees, delivered)
 
     def test_disagreement(self) -> None:
         """Other arguments give nothing."""
