@@ -289,13 +289,16 @@ class Resolver:
     def _server(self, server: Server) -> Server:
         # systemd.exec(5): a list with colons; the first folder is ours.
         state = server.state or self.environment.variables.get("STATE_DIRECTORY", "").split(":")[0]
-        access_log = server.access_log
+        access_log, body_log = server.access_log, server.body_log
         if access_log not in ("-", "syslog", "none"):
             access_log = os.path.join(self.folder, access_log)
+        if body_log != "none":
+            body_log = os.path.join(self.folder, body_log)
         return attrs.evolve(
             server,
             state=None if state in ("", "none") else os.path.join(self.folder, state),
             access_log=access_log,
+            body_log=body_log,
         )
 
 

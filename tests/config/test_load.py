@@ -622,6 +622,16 @@ class ServerTests(LoadingTestCase):
             config = self.config(f"{DEMO}server: {{access_log: {written}}}")
             self.assertEqual(config.server.access_log, path)
 
+    def test_body_log(self) -> None:
+        """So it is with the body log, which has one word only."""
+        for written, path in [
+            ("none", "none"),
+            ("b.log", os.path.abspath(self.folder / "b.log")),
+            ("/var/log/b.log", "/var/log/b.log"),
+        ]:
+            config = self.config(f"{DEMO}server: {{body_log: {written}}}")
+            self.assertEqual(config.server.body_log, path)
+
 
 class EnvironmentTests(LoadingTestCase):
     """What the environment adds to the file."""
