@@ -114,9 +114,19 @@ class ListKind(Generic[T]):
             item_place = place.item(index, item.line)
             reading.lines[item_place.path] = item.line
             value = self.item.read(item, item_place, reading)
-            if value is not None:
+            if value is None:
+                reading.lose(item_place, _name_in(item))
+            else:
                 values.append(value)
         return tuple(values)
+
+
+def _name_in(node: Node) -> str:
+    """Return the name that is written in an entry, or nothing."""
+    name = node.entries.get("name") if isinstance(node, MapNode) else None
+    if name is None or not isinstance(name.node, Scalar) or name.node.missing:
+        return ""
+    return name.node.text
 
 
 @frozen
@@ -223,7 +233,7 @@ class SectionKind(Generic[T]):
     def read(self, node: Node, place: Place, reading: Reading) -> T | None:
         values = read_keys(self.section, node, place, reading)
         if values is None:
-            reading.broken.add(place.key)
+            reading.broken |= {place.key, place.path}
             return None
         if _knows_its_place(self.section):
             values["place"] = place
@@ -254,8 +264,11 @@ class NamedSectionsKind(Generic[T]):
             return None
         values = {}
         for name, entry in node.entries.items():
-            value = self.item.read(entry.node, place.named(name, entry.line), reading)
-            if value is not None:
+            below = place.named(name, entry.line)
+            value = self.item.read(entry.node, below, reading)
+            if value is None:
+                reading.lose(below, name)
+            else:
                 values[name] = value
         return values
 
@@ -293,7 +306,7 @@ def read_keys(
         written.add(name)
         value = keys[name][1].kind.read(entry.node, below, reading)
         if value is None:
-            reading.broken.add(below.key)
+            reading.broken |= {below.key, below.path}
             continue
         values[name] = value
     required = {name for name, (_attribute, spec) in keys.items() if spec.required}

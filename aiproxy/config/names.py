@@ -48,7 +48,7 @@ def _check_group(
     if group.name in first:
         line = first[group.name].line
         reading.problem(group.place, f"has the name of the model on line {line}")
-    if not (group.models or reading.is_broken("groups")):
+    if not (group.models or reading.is_broken(f"{group.place.path}.models")):
         reading.problem(reading.find(group.place, "models"), "must name at least one model")
     for index, name in enumerate(group.models):
         place = reading.find(group.place, f"models[{index}]")
@@ -70,14 +70,24 @@ def _check_reference(
     reading: Reading,
 ) -> None:
     """Note a name that no model serves and that is not one of ``virtual``."""
-    if reading.is_broken("models", "groups"):
-        return  # it may be one of those that could not be read
+    if _may_be_lost(name, reading):
+        return
     if name.endswith("/*"):
         reading.problem(place, f"`{shorten(name)}` is a wildcard; name one of its models")
     elif name not in virtual and not any(model.serves(name) for model in models):
         near = nearest(name, [*(model.name for model in models), *virtual])
         what = "model or group" if virtual else "model"
         reading.problem(place, f"there is no {what} `{shorten(name)}`{near}")
+
+
+def _may_be_lost(name: str, reading: Reading) -> bool:
+    """Whether ``name`` may be that of a model or group that could not be read."""
+    lost = reading.lost.get("models[]", set()) | reading.lost.get("groups.NAME", set())
+    if name in SIZES and (lost or reading.is_broken("models[].model_size")):
+        return True
+    return not reading.broken.isdisjoint(("models", "groups")) or any(
+        one in ("", name) or (one.endswith("/*") and name.startswith(one[:-1])) for one in lost
+    )
 
 
 def check_keys(
@@ -96,7 +106,7 @@ def check_keys(
             message = f"a second key has the name `{shorten(key.name)}`"
             reading.problem(reading.find(key.place, "name"), message)
         names.add(key.name)
-        unread = reading.is_broken("keys[].hash", "keys[].token")
+        unread = reading.is_broken(f"{key.place.path}.hash", f"{key.place.path}.token")
         if key.hash and key.token is not None:
             place = reading.find(key.place, "token")
             reading.problem(place, "stands beside `hash`; write one of them")
@@ -114,8 +124,14 @@ def check_keys(
             place = reading.find(key.place, f"models[{index}]")
             if not name.endswith("*"):
                 _check_reference(name, place, models, virtual, reading)
-            elif not _matches_any(name[:-1], models, virtual):
+            elif not (_matches_any(name[:-1], models, virtual) or _any_lost(reading)):
                 reading.problem(place, f"`{shorten(name)}` matches no model and no group")
+
+
+def _any_lost(reading: Reading) -> bool:
+    return reading.is_broken("models[].model_size") or not reading.broken.isdisjoint(
+        ("models", "models[]", "groups", "groups.NAME")
+    )
 
 
 def _matches_any(prefix: str, models: Iterable[Model], virtual: Iterable[str]) -> bool:

@@ -54,8 +54,10 @@ class Reading:
     problems: list[Problem] = field(factory=list)
     #: What turns a part of the configuration off, without being a mistake in it.
     warnings: list[Problem] = field(factory=list)
-    #: Keys, without index and name, of which a value could not be read.
+    #: Keys, with index and name and without, of which a value could not be read.
     broken: set[str] = field(factory=set)
+    #: The names of entries that could not be read, by key; an empty one is not known either.
+    lost: dict[str, set[str]] = field(factory=dict)
     #: The line of every value, by path.
     lines: dict[str, int | None] = field(factory=dict)
 
@@ -75,6 +77,10 @@ class Reading:
     def _note(self, place: Place, message: str) -> Problem:
         where = f"{place.path}: " if place.path else ""
         return Problem(f"{where}{message}", self.file, place.line)
+
+    def lose(self, place: Place, name: str) -> None:
+        """Note that the entry at ``place``, which has this name, could not be read."""
+        self.lost.setdefault(place.key, set()).add(name)
 
     def is_broken(self, *keys: str) -> bool:
         """Whether something at or below one of ``keys`` could not be read."""

@@ -244,7 +244,11 @@ class Resolver:
         return reason
 
     def _note_lack_of_url(self, entry: ModelEntry, provider: Provider) -> None:
-        if self.reading.is_broken("providers", "models[].url"):
+        path = f"providers.{shorten(provider.name)}"
+        urls = (f"{path}.{key}" for key in ("type", "base_url", "account_id"))
+        if not self.reading.broken.isdisjoint(
+            ("providers", path, *urls, f"{entry.place.path}.url")
+        ):
             return  # it may be what could not be read
         name = shorten(provider.name)
         if provider.type == "cloudflare":

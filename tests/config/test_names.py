@@ -185,3 +185,65 @@ class KeysTests(LoadingTestCase):
                 "c.yaml:6: keys[0].models[1]: `x*` matches no model and no group",
             ],
         )
+
+
+class UnreadTests(LoadingTestCase):
+    """Beside mistakes of another kind."""
+
+    def test_all_at_once(self) -> None:
+        """A value that cannot be read hides no wrong name elsewhere."""
+        self.assertEqual(
+            self.problems(
+                """
+                models:
+                  - {name: alpha, provider: demo, priority: high, fallbacks: [bta]}
+                  - {name: beta, provider: grok, fallbacks: [gone]}
+                  - {name: gone}
+                groups:
+                  g: {models: [alpa, gone]}
+                  h: {models: }
+                  i: {models: []}
+                  j: {models: [beta], strategy: luck}
+                providers:
+                  a: {base_url: none}
+                keys:
+                  - {name: a, hash: wrong, models: [nope, h]}
+                  - {name: b}
+                """
+            ),
+            [
+                "c.yaml:2: models[0].priority: must be a whole number, not text",
+                "c.yaml:2: models[0].fallbacks[0]: there is no model or group `bta`;"
+                " did you mean `beta`?",
+                "c.yaml:3: models[1]: provider grok needs a `base_url`, or the model a `url`,"
+                " for its type is not a known one; did you mean `groq`?",
+                "c.yaml:4: models[2].provider: is required",
+                "c.yaml:6: groups.g.models[0]: there is no model `alpa`; did you mean `alpha`?",
+                "c.yaml:7: groups.h.models: is required",
+                "c.yaml:8: groups.i.models: must name at least one model",
+                "c.yaml:9: groups.j.strategy: must be priority, weighted, round_robin,"
+                " least_busy or fastest",
+                "c.yaml:11: providers.a.base_url: must begin with http:// or https://",
+                "c.yaml:13: keys[0].hash: must be `sha256:` and the 64 hex digits of the"
+                " token's SHA-256",
+                "c.yaml:13: keys[0].models[0]: there is no model or group `nope`",
+                "c.yaml:14: keys[1]: needs either `hash` or `token`",
+            ],
+        )
+
+    def test_no_echo(self) -> None:
+        """What refers to something that could not be read is no mistake of its own."""
+        for models, allowed, message in (
+            ("- {name: demo/*}", "demo/x", "models[0].provider: is required"),
+            ("- {provider: demo}", "x, demo/*", "models[0].name: is required"),
+            ("- name:x", "x, demo/*", "models[0]: must be a mapping, not text"),
+            ("{name: x, provider: demo}", "x", "models: must be a list, not a mapping"),
+            (
+                "- {name: y, provider: demo, model_size: HUGE}",
+                "BIG",
+                "models[0].model_size: must be SMALL or BIG",
+            ),
+        ):
+            keys = f"keys: [{{name: k, token: t, models: [{allowed}]}}]"
+            [problem] = self.problems(f"{keys}\nmodels:\n  {models}")
+            self.assertIn(message, problem)
