@@ -21,9 +21,10 @@ from typing import Any, Generic, Protocol, TypeVar
 import attrs
 from attrs import frozen
 
-from aiproxy.config.reading import Place, Reading, missing_variables, nearest
+from aiproxy.config.reading import Place, Reading, missing_variables
 from aiproxy.config.scalars import ScalarKind, is_nothing, text_of, type_name, write_value
 from aiproxy.config.tree import ListNode, MapNode, Node, Scalar, shorten
+from aiproxy.config.unknown_keys import say_unknown
 
 __all__ = [
     "Documented",
@@ -297,8 +298,7 @@ def read_keys(
     for name, entry in node.entries.items():
         below = place.below(shorten(name), entry.line)
         if name not in keys:
-            near = nearest(name, keys) or f"; the keys here are {', '.join(keys)}"
-            reading.problem(below, f"unknown key{near}")
+            reading.problem(below, say_unknown(name, place, keys, reading.homes))
             continue
         reading.lines[below.path] = entry.line
         if is_nothing(entry.node):

@@ -21,7 +21,7 @@ from aiproxy.config.environment import (
     read_environment,
     read_settings,
 )
-from aiproxy.config.kinds import SectionKind
+from aiproxy.config.kinds import SectionKind, walk_keys
 from aiproxy.config.known_providers import KNOWN_PROVIDERS
 from aiproxy.config.reading import Place, Reading
 from aiproxy.config.resolve import Resolver
@@ -29,11 +29,13 @@ from aiproxy.config.schema import Config
 from aiproxy.config.secret_files import SecretFiles
 from aiproxy.config.sources import Sources
 from aiproxy.config.tree import MAX_FILE_BYTES, read_tree
+from aiproxy.config.unknown_keys import find_homes
 from aiproxy.errors import ConfigurationError, Problem
 
 __all__ = ["Loaded", "load", "load_config"]
 
 DEFAULT_FILE = "provider_config.yaml"
+_HOMES = find_homes(documented.path for documented in walk_keys(File))
 
 
 @frozen
@@ -101,7 +103,7 @@ def load(
         folder_of_file = base
     else:
         folder_of_file = (base / file).parent
-        reading = Reading(file, SecretFiles(sources, folder_of_file))
+        reading = Reading(file, SecretFiles(sources, folder_of_file), homes=_HOMES)
         written = _read_file(base / file, environment, reading, sources)
     resolver = Resolver(reading, environment, os.path.abspath(folder_of_file), sources)
     config = resolver.resolve(written or File())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from attrs import define, field, frozen
 
@@ -51,6 +51,8 @@ class Reading:
     file: str | None
     #: Where secrets are read that the file only names.
     secrets: SecretFiles | None = None
+    #: The sections that have a key, by its name.
+    homes: Mapping[str, tuple[str, ...]] = field(factory=dict)
     problems: list[Problem] = field(factory=list)
     #: What turns a part of the configuration off, without being a mistake in it.
     warnings: list[Problem] = field(factory=list)
