@@ -108,7 +108,8 @@ class ListKind(Generic[T]):
 
     def read(self, node: Node, place: Place, reading: Reading) -> tuple[T, ...] | None:
         if not isinstance(node, ListNode):
-            reading.problem(place, f"must be a list, not {type_name(node)}")
+            hint = "; begin each entry with `- `" if isinstance(node, MapNode) else ""
+            reading.problem(place, f"must be a list, not {type_name(node)}{hint}")
             return None
         values = []
         for index, item in enumerate(node.items):
@@ -290,7 +291,9 @@ def read_keys(
     if isinstance(node, Scalar) and is_nothing(node) and place.path:
         node = MapNode({}, node.line)
     if not isinstance(node, MapNode):
-        reading.problem(place, f"must be a mapping, not {type_name(node)}")
+        glued = isinstance(node, Scalar) and ":" in node.written
+        hint = "; a colon after a key needs a space behind it" if glued else ""
+        reading.problem(place, f"must be a mapping, not {type_name(node)}{hint}")
         return None
     keys = section_keys(section)
     values: dict[str, Any] = {}

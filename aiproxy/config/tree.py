@@ -86,6 +86,23 @@ _RESOLVER = Resolver()
 # PyYAML quotes single letters, its own <tokens>, and names; a key in the wrong place
 # could be a name.
 _QUOTED = re.compile(r"'(?!<|\\?.')[^']*'")
+#: What is mostly meant by a part of PyYAML's words; ``{line}`` is where it began.
+_HINTS = (
+    ("'\\t'", "indent with spaces, not tabs"),
+    ("cannot start any token", "quote a text that begins so"),
+    ("alias", "quote a text that begins with `*`"),
+    ("a quoted scalar", "the quote that opens on line {line} is not closed"),
+    (
+        "a flow ",
+        "what opens on line {line} is not closed, or a text in it must be quoted,"
+        ' such as "${{NAME}}"',
+    ),
+    ("expected <block end>", "is it indented as the lines above it are?"),
+    (
+        "mapping values are not allowed",
+        "is it indented as the lines above it are? A text with `: ` in it must be quoted",
+    ),
+)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -167,9 +184,11 @@ def _compose(data: bytes) -> yaml.Node | None:
 def _syntax_message(error: yaml.MarkedYAMLError) -> str:
     said = ", ".join(part for part in (error.context, error.problem) if part)
     problem = re.sub(r"'[^']*'", lambda match: _QUOTED.sub("'…'", match[0]), said)
-    if "'\\t'" in problem:
-        return f"is not YAML: {problem}; indent with spaces, not tabs"
-    return f"is not YAML: {problem}"
+    hint = next((hint for part, hint in _HINTS if part in problem), "")
+    if hint:
+        opened = error.context_mark.line + 1 if error.context_mark else 1
+        hint = f"; {hint.format(line=opened)}"
+    return f"is not YAML: {problem}{hint}"
 
 
 @define

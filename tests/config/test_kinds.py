@@ -264,8 +264,16 @@ class SectionTests(LoadingTestCase):
         for text, message in [
             ("[1]", "c.yaml:1: must be a mapping, not a list"),
             ("just text", "c.yaml:1: must be a mapping, not text"),
-            ("models: {}", "c.yaml:1: models: must be a list, not a mapping"),
+            (
+                "models: {}",
+                "c.yaml:1: models: must be a list, not a mapping; begin each entry with `- `",
+            ),
             ("models: [x]", "c.yaml:1: models[0]: must be a mapping, not text"),
+            (
+                "models: [name:x]",
+                "c.yaml:1: models[0]: must be a mapping, not text;"
+                " a colon after a key needs a space behind it",
+            ),
             ("models: [[]]", "c.yaml:1: models[0]: must be a mapping, not a list"),
             (f"{DEMO}providers: [groq]", "c.yaml:2: providers: must be a mapping, not a list"),
             (f"{DEMO}providers: {{a: x}}", "c.yaml:2: providers.a: must be a mapping, not text"),

@@ -173,6 +173,21 @@ class ReadTreeTests(SynchronousTestCase):
             [problem] = self.refused(text)
             self.assertRegex(problem, "^" + message)
 
+    def test_hints(self) -> None:
+        """Beside PyYAML's words stands what is mostly meant."""
+        for text, hint in [
+            ("a:\n  - b: 1\n   c: 2", "f:3: .*; is it indented as the lines above it are\\?$"),
+            ("a:\n  - b: 1\n  c: 2", "f:3: .*; is it indented as the lines above it are\\?$"),
+            ("a: b\n  c: d", "f:2: .*; is it indented .* A text with `: ` in it must be quoted$"),
+            ("a: {b: ${C}}", 'f:1: .*; what opens on line 1 .* quoted, such as "\\${NAME}"$'),
+            ("a: [1\n\nb: 2", "f:3: .*; what opens on line 1 is not closed, or "),
+            ("a:\n  b: 'x\nc: 1\n", "f:4: .*; the quote that opens on line 2 is not closed$"),
+            ("a: *", "f:1: .*; quote a text that begins with `\\*`$"),
+            ("a: @cf/x", "f:1: .*; quote a text that begins so$"),
+        ]:
+            [problem] = self.refused(text)
+            self.assertRegex(problem, f"^{hint}")
+
     def test_syntax_without_secrets(self) -> None:
         """What PyYAML quotes could be a token in the wrong place, and is left out."""
         for text in (
