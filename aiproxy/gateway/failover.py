@@ -15,6 +15,7 @@ from aiproxy.errors import (
     ContextTooLong,
     LimitReached,
     ModelUnavailable,
+    NetworkError,
     OurError,
     UpstreamAuthFailed,
     UpstreamError,
@@ -314,17 +315,21 @@ class Failover:
         return True
 
     def _tell(self, candidate: Candidate, error: AIProxyError) -> None:
-        # A provider's own words may hold the prompt: they are the caller's alone.
+        # A provider's own words may hold the prompt: they are the caller's alone.  What is
+        # said of the network is ours, and names a host at most.
+        why = f": {error.message}" if isinstance(error, NetworkError) else ""
         status = getattr(error, "upstream_status", None)
         level = LogLevel.error if isinstance(error, _OURS) else LogLevel.warn
         self._log.emit(
             level,
-            "{model} of {provider} failed: {error_type} {code} (status {upstream_status},"
-            " key {key}, request {id})",
+            "{model} of {provider} failed: {error_type} {code}{why} ({known}key {key},"
+            " request {id})",
             model=candidate.model.name,
             provider=candidate.model.provider,
             error_type=type(error).__name__,
             code=error.word,
+            why=why,
+            known="" if status is None else f"status {status}, ",
             upstream_status=status,
             key=_fingerprint(candidate),
             id=self._asked.id,

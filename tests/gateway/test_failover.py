@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import capturedLogs, formatEvent
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from aiproxy import errors
 from aiproxy.config.schema import Breaker, Limits, Retry, Server
@@ -195,3 +195,31 @@ class BudgetTests(RecoveryTestCase):
         budget = self.dispatcher.shared.budgets.find("a")
         taken = sum(budget.take(self.clock.seconds()) for _ in range(requests))
         self.assertEqual(taken, requests // 5)
+
+
+class TellTests(RecoveryTestCase):
+    """What the log says of a failure."""
+
+    def told(self, error: errors.AIProxyError) -> str:
+        """Return the line about an upstream that fails so."""
+        self.use(ScriptedProvider(error, whole()))
+        with capturedLogs() as events:
+            asked = self.chat()
+            self.later(2)
+        self.plain(asked)
+        [line] = [formatEvent(event) for event in events if event["log_level"] != LogLevel.debug]
+        return line
+
+    def test_network(self) -> None:
+        """What the network did is told in our words; there is no status."""
+        line = self.told(errors.UpstreamTimeout("a.example did not answer in time"))
+        self.assertRegex(
+            line,
+            "a of .* failed: UpstreamTimeout upstream_timeout: a.example did not answer in time"
+            r" \(key \w+, request",
+        )
+
+    def test_words(self) -> None:
+        """What a provider says stays out, for it may repeat the prompt."""
+        line = self.told(failed(503))
+        self.assertRegex(line, r"failed: UpstreamFailed upstream_error \(status 503, key")
