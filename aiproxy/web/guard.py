@@ -128,7 +128,7 @@ class AdminGuard:
         """
         token = self.token()
         if token is None:
-            raise RouteNotFound("there is nothing at this path")
+            raise RouteNotFound("this route is off, for ADMIN_TOKEN is not set")
         valid = token.digest
 
         def find(digest: bytes) -> Principal | None:

@@ -35,6 +35,8 @@ Route: TypeAlias = Callable[[ClientRequest], Awaitable[None]]
 Over: TypeAlias = Callable[[ClientRequest, BaseException | None], None]
 
 _log = Logger()
+#: What the official clients append to the base URL that they are given.
+_WHAT_CLIENTS_APPEND = ("/chat/completions", "/embeddings", "/messages", "/models", "/responses")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -222,7 +224,7 @@ class RoutesResource(Resource):
         try:
             path = _read_path(request)
             if "//" in path:  # Klein would take it for /, or redirect.
-                return RouteNotFound("there is nothing at this path")
+                return _nothing_at(path)
             method = request.method.decode("ascii")
         except UnicodeDecodeError:
             return RouteNotFound("there is nothing at this path")
@@ -231,8 +233,21 @@ class RoutesResource(Resource):
             return None
         allowed = routes.allowed_methods(path)
         if allowed:
-            return MethodNotAllowed(f"{method[:20]} is not possible here", allowed=allowed)
-        return RouteNotFound("there is nothing at this path")
+            methods = " or ".join(sorted(allowed))
+            message = f"{method[:20]} is not possible here, {methods} is"
+            return MethodNotAllowed(message, allowed=allowed)
+        return _nothing_at(path)
+
+
+def _nothing_at(path: str) -> RouteNotFound:
+    """Say that there is nothing, and what was meant: mostly a client's base URL is a wrong one."""
+    if "//" in path:
+        hint = "; it has two slashes in a row"
+    elif path.rstrip("/").endswith(_WHAT_CLIENTS_APPEND):
+        hint = "; the base URL of OpenAI's clients ends in /v1, that of Anthropic's has none"
+    else:
+        hint = ""
+    return RouteNotFound(f"there is nothing at this path{hint}")
 
 
 def _read_path(request: Any) -> str:

@@ -34,6 +34,30 @@ class RoutesTests(ServingTestCase):
                 self.assertEqual((path, answer.status), (path, 404))
                 self.assertEqual(answer.error["code"], "not_found")
 
+    def test_wrong_base_url(self) -> None:
+        """What a client appends to a wrong base URL is told what the right one is."""
+        for path, hint in (
+            ("/v1/v1/chat/completions", "the base URL of OpenAI's clients ends in /v1"),
+            ("/v1/v1/messages", "that of Anthropic's has none"),
+            ("/api/models", "the base URL of"),
+            ("/v1/chat/completions/chat/completions", "the base URL of"),
+            ("/v1/chat/completions/", "the base URL of"),
+            ("//v1/chat/completions", "it has two slashes in a row"),
+        ):
+            message = self.ask_bare("POST", path).error["message"]
+            self.assertTrue(message.startswith("there is nothing at this path; "), message)
+            self.assertIn(hint, message)
+        self.assertEqual(
+            self.ask_bare("GET", "/nothing").error["message"], "there is nothing at this path"
+        )
+
+    def test_off(self) -> None:
+        """The operator's routes say that they are off, and by what they are switched on."""
+        for method, path in (("GET", "/metrics"), ("POST", "/admin/reload")):
+            answer = self.ask(method, path)
+            self.assertEqual((answer.status, answer.error["code"]), (404, "not_found"))
+            self.assertIn("ADMIN_TOKEN is not set", answer.error["message"])
+
     def test_wrong_method(self) -> None:
         """A method that a path does not take is a 405 that names the others."""
         for method, path, allowed in (
@@ -45,6 +69,10 @@ class RoutesTests(ServingTestCase):
             answer = self.ask_bare(method, path)
             self.assertEqual((answer.status, answer.headers["allow"]), (405, allowed))
             self.assertEqual(answer.error["code"], "method_not_allowed")
+            methods = " or ".join(allowed.split(", "))
+            self.assertEqual(
+                answer.error["message"], f"{method} is not possible here, {methods} is"
+            )
 
     def test_wrong_method_of_messages(self) -> None:
         """It is said in the words of the route's clients."""
