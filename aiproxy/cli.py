@@ -124,7 +124,8 @@ def _run(options: list[str]) -> int:
     try:
         parsed.parseOptions(options)  # type: ignore[no-untyped-call]
     except UsageError as error:
-        print(f"aiproxy run: {error}; see aiproxy run --help", file=sys.stderr)
+        why = str(error).removeprefix("Parameter type enforcement failed: ")
+        print(f"aiproxy run: {why}; see aiproxy run --help", file=sys.stderr)
         return 2
     sys.argv = ["twistd", "-n", "--pidfile=", "aiproxy", *options]
     twistd.run()

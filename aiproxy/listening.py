@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
 from collections.abc import Sequence
@@ -54,7 +55,14 @@ _PLAINER: Final = (
     (r".*\(\) missing \d+ required positional arguments?: (.*)", r"it lacks \1"),
     (r".*\(\) takes .* positional arguments? but .*", "it has too many values"),
     (r"generator raised StopIteration", "it ends with a backslash, which escapes nothing"),
+    (r"list index out of range", "systemd has handed over no such socket"),
 )
+#: What to do about a port.
+_HINTS: Final = {
+    errno.EADDRINUSE: "; stop who has it, or choose another port, by PORT or --addr",
+    errno.EACCES: "; ports below 1024 are root's, unless the system is told otherwise",
+    errno.EADDRNOTAVAIL: "; this machine has no such address",
+}
 _EXAMPLE = "an endpoint is such as tcp:8080:interface=127.0.0.1"
 
 
@@ -140,7 +148,9 @@ def make_endpoint(reactor: Any, place: Place) -> IStreamServerEndpoint:
 def cannot_listen(name: str, failure: Failure) -> ListenError:
     """Return why an endpoint does not listen."""
     error: Any = getattr(failure.value, "socketError", failure.value)
-    return ListenError(f"cannot listen on {name}: {getattr(error, 'strerror', None) or error}")
+    why = getattr(error, "strerror", None) or error
+    hint = "" if name.startswith("unix:") else _HINTS.get(getattr(error, "errno", None), "")
+    return ListenError(f"cannot listen on {name}: {why}{hint}")
 
 
 def where_of(address: object, tls: ServerTLSSettings | None = None) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ __all__ = ["Options", "makeService"]
 
 def _read_workers(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_WORKERS):
-        raise ValueError(f"must be a whole number from 1 to {MOST_WORKERS}")
+        raise ValueError(f"--workers must be a whole number from 1 to {MOST_WORKERS}")
     return int(text)
 
 

@@ -222,6 +222,9 @@ class RunTests(CommandTestCase):
 
     def test_unknown_option(self) -> None:
         """An option that does not exist is refused."""
+        status, _, err = self.run_command("run", "--workers", "0")
+        self.assertEqual(status, 2)
+        self.assertTrue(err.startswith("aiproxy run: --workers must be a whole number"), err)
         status, _, err = self.run_command("run", "--nonsense")
         self.assertEqual(status, 2)
         self.assertIn("aiproxy run --help", err)

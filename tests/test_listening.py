@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 from attrs import frozen
+from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy.listening import (
     ListenError,
     Place,
+    cannot_listen,
     find_places,
     make_endpoint,
     refuse_unguarded,
@@ -95,6 +101,7 @@ class EndpointTests(SynchronousTestCase):
             ("tcp", "it lacks 'port'"),
             ("tcp:1:2:3:4:5", "it has too many values"),
             ("tcp:1\\", "it ends with a backslash, which escapes nothing"),
+            ("systemd:domain=INET:index=0", "systemd has handed over no such socket"),
         ):
             with self.assertRaises(ListenError) as caught:
                 make_endpoint(MemoryReactor(), Place(description, description))
@@ -108,6 +115,34 @@ class EndpointTests(SynchronousTestCase):
         """Other reasons are told as they are."""
         with self.assertRaisesRegex(ListenError, "cannot listen on x: .*No such file"):
             make_endpoint(MemoryReactor(), Place("x", "ssl:1:privateKey=/no/such/file"))
+
+
+class CannotListenTests(SynchronousTestCase):
+    """What is said of a place that is not to be had."""
+
+    def said(self, name: str, number: int) -> str:
+        """Return it."""
+        reason = OSError(number, os.strerror(number))
+        return str(cannot_listen(name, Failure(CannotListenError("", 80, reason))))
+
+    def test_port(self) -> None:
+        """The reason, and what to do about it."""
+        for number, hint in (
+            (errno.EADDRINUSE, "choose another port, by PORT or --addr"),
+            (errno.EACCES, "ports below 1024 are root's"),
+            (errno.EADDRNOTAVAIL, "this machine has no such address"),
+        ):
+            said = self.said("127.0.0.1:80", number)
+            self.assertTrue(
+                said.startswith(f"cannot listen on 127.0.0.1:80: {os.strerror(number)};")
+            )
+            self.assertIn(hint, said)
+
+    def test_unix(self) -> None:
+        """Of a socket that is no port, the reason alone."""
+        self.assertEqual(
+            self.said("unix:x", errno.EACCES), "cannot listen on unix:x: Permission denied"
+        )
 
 
 class BacklogTests(SynchronousTestCase):
