@@ -10,8 +10,11 @@ from types import FrameType
 from typing import Any
 
 from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
 
 __all__ = ["install_signals"]
+
+_log = Logger()
 
 
 def install_signals(
@@ -25,7 +28,8 @@ def install_signals(
     """
     Let the first TERM or INT stop in order, with exit status 0, and a second end at once.
 
-    HUP reloads, but with a controlling terminal it stops: the terminal is gone.
+    HUP reloads, but with a controlling terminal it stops: the terminal is gone.  Where
+    it was ignored, as under ``nohup``, the terminal does not count.
     USR1 opens the access log anew, and twistd's log file where there is one.
     USR2 starts another process in the place of this one, where that is possible.
 
@@ -35,6 +39,8 @@ def install_signals(
     :param at_once: called, in the signal's handler, before this process ends at once.
     """
     stopping = False
+    # Not when it comes: a terminal that has hung up is none any more by then.
+    attached = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
 
     def stop(number: int, _: object) -> None:
         nonlocal stopping
@@ -45,7 +51,8 @@ def install_signals(
         reactor.callFromThread(_stop, reactor)
 
     def hang_up(number: int, frame: object) -> None:
-        if _has_terminal():
+        if attached:
+            reactor.callFromThread(_log.info, "stops, for the terminal is gone, or HUP was sent")
             stop(number, frame)
         else:
             reactor.callFromThread(reload)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 from typing import Any
 
 from twisted.internet.error import ConnectError, ConnectionRefusedError
@@ -14,11 +15,19 @@ from twisted.internet.task import deferLater
 from tests.integration.servers import (
     TOKEN,
     TWISTD,
+    Server,
     ServersTestCase,
     write_chat,
     write_request,
 )
 
+#: Opens a terminal as its own, and goes on as another program.
+ON_TERMINAL = """
+import os, signal, sys
+os.dup2(os.open(sys.argv[1], os.O_RDWR), 0)
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[2] == "nohup" else signal.SIG_DFL)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 WORDS = "one two three four five six seven eight nine ten " * 5
 
 
@@ -184,3 +193,39 @@ class SignalTests(ServersTestCase):
         await server.until_bytes(b"reloaded the configuration")
         answer = await self.ask(server.port, write_chat(token=TOKEN))
         self.assertEqual(answer.status, 200)
+
+
+class TerminalTests(ServersTestCase):
+    """A server that was started at a terminal."""
+
+    async def start(self, how: str = "") -> tuple[Server, int]:
+        """Start one at a terminal of its own; return it and what closes that."""
+        master, slave = os.openpty()
+        command = [sys.executable, "-ISc", ON_TERMINAL, os.ttyname(slave), how]
+        server = self.spawn([*command, TWISTD, "-n", "--pidfile=", "aiproxy", "-a", "127.0.0.1:0"])
+        await server.serves()
+        os.close(slave)
+        return server, master
+
+    async def test_closed(self) -> None:
+        """It stops in order when the terminal is closed."""
+        server, terminal = await self.start()
+        os.close(terminal)
+        self.assertEqual(await server.ended(), 0)
+        self.assertIn("the terminal is gone", server.output)
+
+    async def test_hang_up(self) -> None:
+        """So it does when it is sent HUP."""
+        server, terminal = await self.start()
+        self.addCleanup(os.close, terminal)
+        server.signal(signal.SIGHUP)
+        self.assertEqual(await server.ended(), 0)
+
+    async def test_nohup(self) -> None:
+        """Under ``nohup`` it goes on, and HUP reloads."""
+        server, terminal = await self.start("nohup")
+        os.close(terminal)
+        server.signal(signal.SIGHUP)
+        await server.until_bytes(b"reloaded the configuration")
+        answer = await self.ask(server.port, write_request("GET", "/ping"))
+        self.assertIn(b"\r\n\r\nOK", bytes(answer.received))
