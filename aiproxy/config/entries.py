@@ -37,7 +37,8 @@ class HttpClientEntry:
         ),
     )
     idle_conn_timeout_seconds: float | None = field(
-        default=None, metadata=key(scalars.seconds, "How long an idle connection is kept.")
+        default=None,
+        metadata=key(scalars.seconds, "How long an idle connection is kept.", default="`90`"),
     )
 
 
