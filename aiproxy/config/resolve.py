@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import attrs
 from attrs import define, field
@@ -109,6 +109,7 @@ class Resolver:
             if getattr(entry, key) is not None and type_name != its_type:
                 place = self.reading.find(entry.place, key)
                 self.reading.problem(place, f"is for providers of type {its_type} only")
+        self._check_base_url(entry, known)
         tokens, missing = written_tokens(entry, self.reading)
         off = None
         if missing and not tokens:
@@ -137,6 +138,16 @@ class Resolver:
             max_concurrent=entry.max_concurrent or None,
             disabled=off,
         )
+
+    def _check_base_url(self, entry: ProviderEntry, known: KnownProvider | None) -> None:
+        """Note a URL that is already one of chat: what is appended would stand there twice."""
+        route = known.chat_route if known else "/chat/completions"
+        if urlsplit(entry.base_url or "").path.rstrip("/").endswith(route):
+            self.reading.problem(
+                self.reading.find(entry.place, "base_url"),
+                f"ends in `{route}`, which is appended to it: leave that out,"
+                " or write it all as `url` of a model",
+            )
 
     def _provider_of(self, entry: ModelEntry) -> Provider:
         """Return the model's provider entry, or the one that its type implies."""

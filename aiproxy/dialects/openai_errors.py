@@ -177,6 +177,10 @@ def _judge(status: int, facts: Facts, headers: Mapping[str, str]) -> errors.Upst
         return errors.UpstreamModelNotFound(
             f"the upstream has moved, or is not at the configured URL (status {status})"
         )
+    if status == 404 and not (facts.spoken or names or _NO_MODEL_WORDS.search(words)):
+        return errors.UpstreamModelNotFound(
+            "the upstream has nothing at the configured URL (status 404): is its base_url right?"
+        )
     if (
         names & _MODEL_CODES
         or _NO_MODEL_WORDS.search(words)

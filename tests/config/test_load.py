@@ -316,6 +316,27 @@ class ProviderTests(LoadingTestCase):
         )
 
 
+class BaseURLTests(LoadingTestCase):
+    """What a provider's ``base_url`` may be."""
+
+    def test_route(self) -> None:
+        """A URL of chat is a model's ``url``: as a base, the route would stand there twice."""
+        for kind, url, route in [
+            ("vllm", "http://a.example/v1/chat/completions", "/chat/completions"),
+            ("other", "http://a.example/v1/chat/completions/", "/chat/completions"),
+            ("azure", "https://a.example/x/chat/completions?api-version=1", "/chat/completions"),
+            ("anthropic", "https://a.example/v1/messages", "/messages"),
+        ]:
+            self.assertEqual(
+                self.problems(f"{DEMO}providers: {{a: {{type: {kind}, base_url: '{url}'}}}}"),
+                [
+                    f"c.yaml:2: providers.a.base_url: ends in `{route}`, which is appended to it:"
+                    " leave that out, or write it all as `url` of a model"
+                ],
+            )
+        self.config(f"{DEMO}providers: {{a: {{type: google, base_url: 'http://a.example/chat'}}}}")
+
+
 class TokenTests(LoadingTestCase):
     """Where a model's keys come from."""
 
