@@ -16,7 +16,13 @@ from twisted.logger import Logger
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
-from aiproxy.transport.http.common import LINGER_SECONDS
+from aiproxy.errors import InvalidRequest
+from aiproxy.transport.http.common import (
+    LINGER_SECONDS,
+    choose_request_id,
+    describe_error,
+    write_refusal,
+)
 from aiproxy.transport.server_context import explain
 
 __all__ = ["ServerTLSConnection", "ServerTLSFactory"]
@@ -58,7 +64,26 @@ class ServerTLSConnection(BufferingTLSTransport):
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
         # TCP would resume a paused producer in place of closing.
         self.unregisterProducer()  # type: ignore[no-untyped-call]
+        if reason is not None and not self._handshakeDone and _is_http(reason.value):
+            transport: Any = self.transport
+            transport.write(_say_https())
         super()._tlsShutdownFinished(reason)  # type: ignore[no-untyped-call]
+
+
+def _is_http(error: BaseException | None) -> bool:
+    """Whether the client has begun with a request, in the clear."""
+    return isinstance(error, SSL.Error) and explain(error) in (
+        "http request",
+        "https proxy request",
+    )
+
+
+def _say_https() -> bytes:
+    """Write an answer in the clear: its client knows nothing else, and would see none at all."""
+    message = "this port speaks TLS: the URL has to begin with https://"
+    error = InvalidRequest(message, code="tls_required")
+    told = describe_error(error, b"", None)
+    return b"".join(write_refusal(error, choose_request_id(None), False, told))
 
 
 class ServerTLSFactory(TLSMemoryBIOFactory):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import ssl
 from collections.abc import Callable
@@ -244,8 +245,14 @@ class StrangersTests(SynchronousTestCase):
         return [f"{event['log_level'].name} {formatEvent(event)}" for event in self.events]
 
     def test_http(self) -> None:
-        """A request without TLS ends the connection; one line tells, for debugging."""
-        self.assertTrue(self.come(LAST).disconnected)
+        """A request without TLS is told so, in the clear; one line tells, for debugging."""
+        transport = self.come(LAST)
+        self.assertTrue(transport.disconnected)
+        head, _, body = transport.value().partition(b"\r\n\r\n")
+        self.assertTrue(head.startswith(b"HTTP/1.1 400 "))
+        self.assertNotIn(b"strict-transport-security", head)
+        self.assertEqual(json.loads(body)["error"]["code"], "tls_required")
+        self.assertIn("https://", json.loads(body)["error"]["message"])
         self.assertEqual(self.told(), ["debug TLS with 192.0.2.1 failed: http request"])
         self.assertEqual(len(self.site.channels), 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -264,7 +271,7 @@ class StrangersTests(SynchronousTestCase):
     def test_nothing(self) -> None:
         """Who connects and goes, as load balancers do to see whether we live, is not told of."""
         self.come()
-        self.come(b"\x16\x03\x01")
+        self.assertNotIn(b"HTTP", self.come(b"\x16\x03\x01").value())
         self.assertEqual(self.told(), [])
 
     def test_silent(self) -> None:
