@@ -149,7 +149,8 @@ def cannot_listen(name: str, failure: Failure) -> ListenError:
     """Return why an endpoint does not listen."""
     error: Any = getattr(failure.value, "socketError", failure.value)
     why = getattr(error, "strerror", None) or error
-    hint = "" if name.startswith("unix:") else _HINTS.get(getattr(error, "errno", None), "")
+    number: Any = getattr(error, "errno", None)
+    hint = "" if name.startswith("unix:") else _HINTS.get(number, "")
     return ListenError(f"cannot listen on {name}: {why}{hint}")
 
 

@@ -78,7 +78,9 @@ class Options(UsageOptions):
     def parseArgs(self, *arguments: str) -> None:
         """Refuse what is no option."""
         if arguments:
-            raise UsageError(f"there is no use for {arguments[0]!r}")
+            raise UsageError(
+                f"there is no use for {arguments[0]!r}: options have two dashes, --config FILE"
+            )
 
 
 def makeService(options: Options) -> IService:

@@ -225,6 +225,10 @@ class RunTests(CommandTestCase):
         status, _, err = self.run_command("run", "--workers", "0")
         self.assertEqual(status, 2)
         self.assertTrue(err.startswith("aiproxy run: --workers must be a whole number"), err)
+        for words in (("run", "c.yaml"), ("run", "-config", "c.yaml")):
+            status, _, err = self.run_command(*words)
+            self.assertEqual(status, 2)
+            self.assertIn("no use for 'c.yaml': options have two dashes, --config FILE;", err)
         status, _, err = self.run_command("run", "--nonsense")
         self.assertEqual(status, 2)
         self.assertIn("aiproxy run --help", err)
