@@ -59,7 +59,7 @@ class Server:
     )
     log_format: str = field(
         default="text",
-        metadata=key(scalars.choice("text", "json"), "Form of log lines: `text` or `json`."),
+        metadata=key(scalars.choice("text", "json"), "Form of access lines: `text` or `json`."),
     )
     body_log: str = field(
         default="none",
