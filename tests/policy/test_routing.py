@@ -115,6 +115,10 @@ class RoutingTests(LoadingTestCase):
             ("UP/BIG", "did you mean up/big"),
             ("zzz", "there are: up/small, up/tiny"),
             ("any/*", "name one of its models"),
+            ("gpt-4o", "(for the star write what the provider calls the model: any/gpt-4o)"),
+            ("ani", "did you mean any/*? (for the star write what"),
+            ("any/", "any/NAME"),
+            ("any\n", "any/NAME"),
             ("x" * 5000, "x…'"),
         ):
             with self.assertRaises(ModelNotFound) as caught:
