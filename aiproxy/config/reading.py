@@ -99,9 +99,10 @@ class Reading:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Return ``; did you mean `x`?`` for the most similar choice, or nothing."""
-    matches = difflib.get_close_matches(name[:60], list(choices), n=1, cutoff=0.6)
-    return f"; did you mean `{matches[0]}`?" if matches else ""
+    """Return ``; did you mean `x`?`` for the most similar choice in any case, or nothing."""
+    by_lower = {choice.lower(): choice for choice in choices}
+    matches = difflib.get_close_matches(name[:60].lower(), by_lower, n=1, cutoff=0.6)
+    return f"; did you mean `{by_lower[matches[0]]}`?" if matches else ""
 
 
 def missing_variables(names: Iterable[str]) -> str:

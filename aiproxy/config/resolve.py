@@ -104,6 +104,12 @@ class Resolver:
     def _provider(self, name: str, entry: ProviderEntry) -> Provider:
         written_type = entry.type or name
         known = find_known_provider(written_type)
+        if entry.type and known is None:
+            # Any other type is somebody's own server: it would be asked in OpenAI's language.
+            known = find_known_provider(written_type.lower())
+            if known is not None:
+                place = self.reading.find(entry.place, "type")
+                self.reading.problem(place, f"is written `{known.name}`")
         type_name = known.name if known else written_type
         for key, its_type in _KEYS_OF_TYPE.items():
             if getattr(entry, key) is not None and type_name != its_type:

@@ -316,6 +316,23 @@ class ProviderTests(LoadingTestCase):
         )
 
 
+class TypeTests(LoadingTestCase):
+    """What a provider's ``type`` may be."""
+
+    def test_case(self) -> None:
+        """A known type in other letters is no server of one's own."""
+        text = f"{DEMO}providers:\n  a: {{type: Anthropic, base_url: 'http://a.example'}}"
+        self.assertEqual(
+            self.problems(text), ["c.yaml:3: providers.a.type: is written `anthropic`"]
+        )
+        [problem] = self.problems(
+            "providers: {a: {type: GROQ}}\nmodels: [{name: a/m, provider: a}]"
+        )
+        self.assertEqual(problem, "c.yaml:1: providers.a.type: is written `groq`")
+        for other in ("anthropic", "mine", "Mine"):
+            self.config(text.replace("Anthropic", other))
+
+
 class BaseURLTests(LoadingTestCase):
     """What a provider's ``base_url`` may be."""
 

@@ -84,4 +84,5 @@ class UnknownKeyTests(LoadingTestCase):
         """A slip is told the nearest key, and what is like none all there are."""
         self.assertEqual(self.said(top="modles: []"), "did you mean `models`?")
         self.assertEqual(self.said(top="model: []"), "did you mean `models`?")
+        self.assertEqual(self.said(top="RETRY: {}"), "did you mean `retry`?")
         self.assertRegex(self.said(server="zzz: 1"), "^the keys here are max_request_bytes, ")
