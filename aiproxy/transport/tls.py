@@ -50,12 +50,13 @@ class TLSSettings(NamedTuple):
 
 
 _Codes = SSL.X509VerificationCodes
-_UNTRUSTED = "is not signed by an authority that we trust"
+_TRUST_IT = "if it is yours, name it or its authority in the provider's `ca_bundle`"
+_UNTRUSTED = f"is not signed by an authority that we trust; {_TRUST_IT}"
 _WHY = {
     _Codes.ERR_CERT_HAS_EXPIRED: "has expired",
     _Codes.ERR_CERT_NOT_YET_VALID: "is not valid yet",
     _Codes.ERR_CERT_REVOKED: "was revoked",
-    _Codes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: "is self-signed",
+    _Codes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: f"is self-signed; {_TRUST_IT}",
     _Codes.ERR_SELF_SIGNED_CERT_IN_CHAIN: _UNTRUSTED,
     _Codes.ERR_UNABLE_TO_GET_ISSUER_CERT: _UNTRUSTED,
     _Codes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: _UNTRUSTED,

@@ -154,7 +154,12 @@ class TrustTests(SynchronousTestCase):
         """Nor one that nobody but itself vouches for."""
         authority = Authority("api.example.com")
         issued = authority.certificate, authority.key
-        self.assert_refused("api.example.com", server_options(issued), "is self-signed")
+        self.assert_refused(
+            "api.example.com",
+            server_options(issued),
+            "is self-signed; if it is yours, name it or its authority in the provider's"
+            " `ca_bundle`",
+        )
 
     def test_issued_by_no_authority(self) -> None:
         """What OpenSSL refuses for another reason is told with its code."""
