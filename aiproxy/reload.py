@@ -62,8 +62,9 @@ class Reloader:
             self._log.warn("{note}: takes effect with a restart", note=note)
         file = loaded.file or "none, the built-in one"
         self._log.info(
-            "reloaded the configuration: {count} models; configuration: {file}",
+            "reloaded the configuration: {count} model{s}; configuration: {file}",
             count=len(loaded.config.models),
+            s="" if len(loaded.config.models) == 1 else "s",
             file=file,
         )
         return {

@@ -65,7 +65,7 @@ class ReloadTests(LoadingTestCase):
         )
         self.assertEqual(len(self.used), 1)
         self.assertIn("server.http: takes effect with a restart", self.log())
-        self.assertIn("1 models; configuration: c.yaml", self.log())
+        self.assertIn("1 model; configuration: c.yaml", self.log())
 
     def test_broken(self) -> None:
         """One that cannot be used changes nothing, and the log says why and where."""

@@ -60,6 +60,9 @@ def convert(documents: Iterable[Value], findings: Findings) -> Converted:
     """
     settings, names = Settings(findings), Names(findings)
     sections = _join(documents, findings)
+    if "models" in sections and "model_list" not in sections:
+        message = "such a file is ours, or the Go proxy's: `aiproxy check` reads it as it is"
+        findings.mistake(sections["models"][0], message)
     model_lists = sections.pop("model_list", ())
     credentials = _credentials(sections.pop("credential_list", ()), findings)
     for values in sections.values():

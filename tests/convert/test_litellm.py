@@ -104,6 +104,13 @@ class FileTests(ConvertingTestCase):
             ("[1]", ["l.yaml:1: must be a mapping with `model_list` and settings"]),
             ("model_list: {a: 1}", ["l.yaml:1: model_list: must be a list"]),
             (
+                "server: {}\nmodels: [{name: a, provider: demo}]",
+                [
+                    "l.yaml:2: models: such a file is ours, or the Go proxy's:"
+                    " `aiproxy check` reads it as it is"
+                ],
+            ),
+            (
                 "model_list: [1]\ncredential_list: [1]",
                 [
                     "l.yaml:1: model_list[]: must be a mapping with `model_name` and"
