@@ -154,6 +154,8 @@ def _check(parsed: argparse.Namespace) -> int:
 
         failed = run_probe(loaded.config, parsed)
     else:
+        print(printable(f"configuration: {loaded.file or 'none, the built-in one'}"))
+        print(printable(f"environment: {loaded.env_file or 'the process alone, no .env'}"))
         print(printable(describe(loaded.config, datetime.now(UTC))), end="")
     for warning in loaded.warnings:
         print(printable(str(warning)), file=sys.stderr)

@@ -73,8 +73,21 @@ class CheckTests(CommandTestCase):
         )
         status, out, err = self.run_command("check", "-c", "c.yaml")
         self.assertEqual((status, err), (0, ""))
+        self.assertTrue(
+            out.startswith("configuration: c.yaml\nenvironment: the process alone, no .env\n"), out
+        )
         self.assertIn("openai/one", out)
         self.assertNotIn("sk-very-secret-token", out)
+
+    def test_nothing(self) -> None:
+        """Where nothing is configured that is said, as well as which ``.env`` was read."""
+        self.patch(os, "environ", {})
+        self.write("ADMIN_TOKEN=sk-admin\n", ".env")
+        status, out, err = self.run_command("check")
+        self.assertEqual((status, err), (0, ""))
+        self.assertTrue(
+            out.startswith("configuration: none, the built-in one\nenvironment: .env\n"), out
+        )
 
     def test_bad(self) -> None:
         """Each problem is a line with its place on the error stream."""
