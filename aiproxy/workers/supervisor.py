@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import attrs
@@ -242,14 +243,21 @@ class Supervisor(Service):
         }
         handed = Handed(sockets, _COUNTS, frozenset(self._crew.places), self.access_token)
         self._successor = Successor({"ready": self._follow}, self._lose_successor)
-        self.handing(True)
-        self._reactor.spawnProcess(
-            self._successor,
-            sys.executable,
-            [sys.executable, *sys.orig_argv[1:]],
-            handed.put(os.environ),
-            childFDs={0: 0, 1: 1, 2: 2, **self._descriptors()},
-        )
+        try:
+            self.handing(True)
+            self._reactor.spawnProcess(
+                self._successor,
+                sys.executable,
+                [sys.executable, *sys.orig_argv[1:]],
+                handed.put(os.environ),
+                childFDs={0: 0, 1: 1, 2: 2, **self._descriptors()},
+            )
+        except OSError as error:
+            self._successor = None
+            with suppress(OSError):
+                self.handing(False)
+            message = "the other supervisor cannot be started: {error}; this one goes on"
+            self._log.error(message, error=error)
 
     def _follow(self, _: object) -> None:
         self.followed = True

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
 
 from aiproxy.config.secret import Secret
 from aiproxy.errors import ConfigurationError
@@ -137,6 +138,21 @@ class SupervisorTests(LoadingTestCase):
         """All open their logs anew."""
         self.begin().reopen()
         self.assertEqual([one.told[-1]["tell"] for one in self.workers], ["reopen", "reopen"])
+
+    def test_no_hand_over(self) -> None:
+        """What the system refuses, such as a pid file, is told, and it may be tried again."""
+        supervisor = self.begin()
+
+        def refuse(begins: bool) -> None:
+            raise PermissionError(13, "Permission denied", "twistd.pid")
+
+        allowed, supervisor.handing = supervisor.handing, refuse
+        with capturedLogs() as events:
+            supervisor.hand_over()
+        self.assertIn("Permission denied: 'twistd.pid'; this one goes on", formatEvent(events[-1]))
+        supervisor.handing = allowed
+        supervisor.hand_over()
+        self.assertEqual(len(self.reactor.processes), 3)
 
     def test_hand_over(self) -> None:
         """When another one serves, this one leaves it all, and its workers are told so."""
