@@ -27,12 +27,21 @@ from aiproxy.transport.client import UpstreamClient
 from aiproxy.transport.http.site import GatewaySite
 from aiproxy.transport.state import StateStore
 
-__all__ = ["Listener", "ProxyService"]
+__all__ = ["CannotStart", "Listener", "ProxyService"]
 
 # After the last answer was written, at least: for the clients to read it.
 _FLUSH_SECONDS = 1.0
 # For how long clients on idle connections may be told that theirs is to be closed.
 _LINGER_SECONDS = 5.0
+
+
+class CannotStart(SystemExit, Exception):
+    """
+    The server cannot start; the text says why, and the process ends with it.
+
+    It is an ``Exception`` because of twistd, which lets who has started a
+    daemon wait for ever where its start ends with anything else.
+    """
 
 
 @frozen
@@ -99,7 +108,7 @@ class ProxyService(Service):
         """
         Listen, where that is ours, while the process may still do it anywhere.
 
-        :raises Exception: what the endpoint says, if it cannot.
+        :raises CannotStart: it cannot be done.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         for listener in self.listeners:
@@ -107,7 +116,7 @@ class ProxyService(Service):
             listening = listener.endpoint.listen(listener.factory)
             listening.addCallbacks(self.ports.append, failures.append)
             if failures:
-                raise SystemExit(f"aiproxy: {cannot_listen(listener.name, failures[0])}")
+                raise CannotStart(f"aiproxy: {cannot_listen(listener.name, failures[0])}")
 
     def startService(self) -> None:
         """
@@ -128,7 +137,7 @@ class ProxyService(Service):
         except ConfigurationError as error:
             if not self.listeners:
                 raise
-            raise SystemExit(f"aiproxy: {error}") from None
+            raise CannotStart(f"aiproxy: {error}") from None
         state.start()
 
     def stopService(self) -> Deferred[None]:

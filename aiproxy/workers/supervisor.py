@@ -24,6 +24,7 @@ from aiproxy.config.secret import Secret
 from aiproxy.errors import ConfigurationError
 from aiproxy.listening import ListenError, Place
 from aiproxy.notify import notify
+from aiproxy.service import CannotStart
 from aiproxy.workers.counting import CountKeeper
 from aiproxy.workers.crew import Crew
 from aiproxy.workers.handover import Handed, Predecessor, Successor
@@ -104,7 +105,7 @@ class Supervisor(Service):
         """
         Listen, while the process may still do it anywhere.
 
-        :raises SystemExit: it cannot be done.
+        :raises CannotStart: it cannot be done.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         handed = {} if self._handed is None else dict(self._handed.sockets)
@@ -116,7 +117,7 @@ class Supervisor(Service):
                     shared = bind(self._reactor, place)
                 self.sockets.append(shared)
         except ListenError as error:
-            raise SystemExit(f"aiproxy: {error}") from None
+            raise CannotStart(f"aiproxy: {error}") from None
         for number, _ in handed.values():
             os.close(number)
 
@@ -124,7 +125,7 @@ class Supervisor(Service):
         """
         Start the workers.
 
-        :raises SystemExit: ``server.state`` cannot be used.
+        :raises CannotStart: ``server.state`` cannot be used.
         """
         super().startService()  # type: ignore[no-untyped-call]
         self._counting.open()
@@ -132,7 +133,7 @@ class Supervisor(Service):
             try:
                 self._counting.open_state()
             except ConfigurationError as error:
-                raise SystemExit(f"aiproxy: {error}") from None
+                raise CannotStart(f"aiproxy: {error}") from None
         else:
             self._reactor.callWhenRunning(self._meet)
         # Not before: who has ended is noticed by a handler that is put in place then.

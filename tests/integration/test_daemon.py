@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 from tests.integration.servers import TOKEN, TWISTD, ServersTestCase, write_chat
@@ -41,6 +42,10 @@ class DaemonTests(ServersTestCase):
             os.kill(pid, signal.SIGTERM)
             await self.until(lambda: not Path(f"/proc/{pid}").exists())
 
+    def is_logged(self, text: str) -> bool:
+        """Whether the log has it."""
+        return text in self.log.read_text()
+
     async def ask_chat(self) -> int:
         """Ask the demo; return the status."""
         return (await self.ask(self.where, write_chat("hi"))).status
@@ -74,6 +79,23 @@ class DaemonTests(ServersTestCase):
     async def test_workers(self) -> None:
         """So it is with workers."""
         await self.check_life("-w", "2")
+
+    async def test_refused(self) -> None:
+        """One that cannot start says why, leaves no pid file, and nobody waits for it."""
+        (self.folder / "state").write_text("no folder")
+        command = [TWISTD, "--pidfile=our.pid", "--logfile=our.log", "aiproxy"]
+        for options, why in (
+            (["-l", "unix:no/folder"], "cannot listen on unix:no/folder"),
+            (["-l", "unix:no/folder", "-w", "1"], "cannot listen on unix:no/folder"),
+            (["-a", "127.0.0.1:0"], "server.state"),
+            (["-a", "127.0.0.1:0", "-w", "1"], "server.state"),
+        ):
+            self.log.unlink(missing_ok=True)
+            starter = self.spawn([*command, *options], {"AUTH_TOKEN": TOKEN})
+            self.assertEqual(await starter.ended(), 1)
+            self.assertIn(why, starter.output)
+            await self.until(partial(self.is_logged, why))
+            self.assertFalse(self.pid_file.exists())
 
     async def test_rights(self) -> None:
         """It gives up its group's rights, so have the workers; what they write is of that group."""
