@@ -28,6 +28,7 @@ from aiproxy.proxy import in_thread
 from aiproxy.reload import Reloader
 from aiproxy.server import Server
 from aiproxy.signals import install_signals
+from aiproxy.steady_time import keep_steady
 from aiproxy.transport.socket_group import group_sockets
 from aiproxy.workers.handover import Handed
 from aiproxy.workers.log_file import SharedLogFile
@@ -91,6 +92,7 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
+    keep_steady(reactor)
     running = group_sockets(reactor)
     # Under twistd the current folder is another one later.
     arguments = {

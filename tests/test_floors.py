@@ -43,6 +43,7 @@ FLOORS = {
     "reload": 6,
     "server": 6,
     "signals": 6,
+    "steady_time": 6,
     "telemetry": 6,
     "workers": 6,
     "tap": 6,

@@ -41,7 +41,7 @@ Key = tuple[str, ...]
 #: Processes that may count at the same time; the first place is for who has made the memory.
 _PLACES: Final = 64
 
-_MAGIC: Final = b"aiproxy counts 1"
+_MAGIC: Final = b"aiproxy counts 2"
 _HEADER_BYTES: Final = 4096
 _COUNT: Final = 32
 _HASH_BYTES: Final = 16

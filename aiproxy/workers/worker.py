@@ -22,6 +22,7 @@ from aiproxy.policy.limit_book import LimitBook
 from aiproxy.policy.shared_counts import SharedCounts
 from aiproxy.proxy import Counts, in_thread
 from aiproxy.server import Server
+from aiproxy.steady_time import keep_steady
 from aiproxy.transport.server_tls import ServerTLSSettings
 from aiproxy.transport.socket_group import group_sockets
 from aiproxy.workers.conversation import Conversation, ConversationOver
@@ -201,6 +202,7 @@ def main() -> None:
     """Run a worker; its place is the one argument."""
     from twisted.internet import reactor
 
+    keep_steady(reactor)
     running = group_sockets(reactor)
     events = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
     globalLogBeginner.beginLoggingTo([EventWriter(events.write)], discardBuffer=True)
