@@ -65,6 +65,7 @@ class ProxyService(Service):
     A stop is one sequence: ready says 503, ``shutdown_delay``, no new
     connections, the running calls end or ``drain_timeout``, the connections to
     upstreams close.  Without :class:`Listener` the sockets are the embedder's.
+    Once that is over it can be started again.
 
     :ivar listeners: where to listen.
     :ivar site: makes all of their connections, within TLS or without.
@@ -94,6 +95,8 @@ class ProxyService(Service):
         self._state = state
         self._server = server
         self._lingers = False
+        #: Fires when the stop that has begun is over; ``None``: none has.
+        self._stopping: Deferred[None] | None = None
 
     def change(self, server: Server) -> None:
         """Stop, when it comes to that, as another configuration has it."""
@@ -126,10 +129,12 @@ class ProxyService(Service):
             listening is ours it ends the process).
         """
         super().startService()  # type: ignore[no-untyped-call]
+        self._stopping, self.draining = None, False
+        self._running_calls.open()
         if self._state is not None:
             # Not before: under twistd a fork and the loss of privileges lie behind us now.
             self._open(self._state)
-        self._discovery.refresh()
+        self._discovery.open()
 
     def _open(self, state: StateStore) -> None:
         try:
@@ -141,9 +146,18 @@ class ProxyService(Service):
         state.start()
 
     def stopService(self) -> Deferred[None]:
-        """Stop; fires when all is done."""
+        """Stop; fires when all is done.  Harmless when repeated."""
         super().stopService()  # type: ignore[no-untyped-call]
-        return Deferred.fromCoroutine(self._stop())
+        if self._stopping is None:
+            self._stopping = Deferred.fromCoroutine(self._stop())
+        stopped: Deferred[None] = Deferred()
+
+        def over(result: Any) -> Any:
+            stopped.callback(result)
+            return result
+
+        self._stopping.addCallback(over)
+        return stopped
 
     def linger(self) -> None:
         """

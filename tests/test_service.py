@@ -153,3 +153,33 @@ class ServiceTests(ServingTestCase):
         self.clock.advance(1)
         self.clock.advance(1)
         self.successResultOf(stopped)
+
+    def test_again(self) -> None:
+        """When it has stopped it can be started again, and serves as before."""
+        service = self.proxy.service
+        service.startService()
+        stopped = self.stop()
+        self.clock.advance(2)
+        self.successResultOf(stopped)
+        self.assertEqual(self.ask("GET", "/health/ready").status, 503)
+        service.startService()
+        self.assertEqual(self.ask("GET", "/health/ready").status, 200)
+        reply = self.begin_stream()
+        reply.say("one")
+        stopped = self.stop()
+        self.clock.advance(2)
+        self.assertNoResult(stopped)
+        reply.end()
+        self.successResultOf(stopped)
+        self.assertIn(b"[DONE]", self.client.answer().body)
+
+    def test_stop_twice(self) -> None:
+        """A second stop is over with the first one, and begins nothing."""
+        self.listen(Port(None))
+        stopped = [self.stop(), self.stop()]
+        self.clock.advance(2)
+        self.clock.advance(1)
+        for each in stopped:
+            self.successResultOf(each)
+        self.successResultOf(self.stop())
+        self.assertEqual(self.clock.getDelayedCalls(), [])

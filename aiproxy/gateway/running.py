@@ -21,6 +21,10 @@ class RunningCalls:
     def __len__(self) -> int:
         return len(self._watches)
 
+    def open(self) -> None:
+        """Take calls again after :meth:`close`."""
+        self._closed = False
+
     def begin(self, watch: Watch) -> None:
         """
         A call begins.

@@ -96,6 +96,11 @@ class Discovery:
                 if not asking.called:
                     catalog.asking = asking
 
+    def open(self) -> None:
+        """Ask for what is old, also after :meth:`close`."""
+        self._closed = False
+        self.refresh()
+
     def close(self) -> None:
         """Ask for nothing any more."""
         self._closed = True

@@ -42,7 +42,7 @@ _DISK_ERRORS: Final = {errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 class StateStore:
     """
-    Keeps a :class:`LimitBook` in a folder: :meth:`open`, :meth:`start`, :meth:`close`, each once.
+    Keeps a :class:`LimitBook` in a folder: :meth:`open`, :meth:`start`, :meth:`close`.
 
     A disk that is full, read-only or slow is logged once a minute, and counting
     goes on in memory.  A file that is no good is moved aside.
@@ -98,6 +98,8 @@ class StateStore:
         """
         Take the folder and restore the book.  It blocks: call it before serving.
 
+        After :meth:`close` it goes on with what the book has.
+
         :raises ConfigurationError: another server uses the folder, or it
             cannot be used.
         """
@@ -110,6 +112,9 @@ class StateStore:
             if not self._restored:
                 self._restore(saved)
             self._whole = False
+            self._ahead.clear()  # Of what the file held before it was closed.
+            self._changed.clear()
+            self._gone.clear()
             self._file.replace(self._book.snapshot())
         except OSError as error:
             if error.errno not in _DISK_ERRORS:

@@ -317,6 +317,22 @@ class StateTests(SynchronousTestCase):
         self.assertEqual(again.admitted(), 2)
         self.assertEqual(again.admitted(key=OTHER), 5)
 
+    def test_again(self) -> None:
+        """One that was closed can be opened anew, and a crash then loses nothing."""
+        server = self.serve()
+        for _ in range(6):
+            server.admit()
+            server.store.cover(KEY)
+        server.clock.advance(1)
+        server.stop()
+        self.assertEqual([row[3] for row in self.rows()], [6])
+        server.start()
+        server.admit()
+        covering = server.store.cover(KEY)
+        assert covering is not None
+        self.successResultOf(covering)
+        self.assertEqual(self.again(server).admitted(), 2)
+
     def test_over(self) -> None:
         """What is over when the next server starts counts no more."""
         server = Server(self.folder, Limits(requests_per_hour=5)).start()
