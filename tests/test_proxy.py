@@ -14,6 +14,7 @@ from tests.config.loading import LoadingTestCase
 from tests.transport.http.clients import Client
 
 DEMO = "models: [{name: demo/echo, provider: demo}]\n"
+MESSAGE = '{"role": "user", "content": "hello there"}'
 
 
 class ProxyTests(LoadingTestCase):
@@ -133,3 +134,21 @@ class ProxyTests(LoadingTestCase):
             self.assertEqual([record.status for record in records], [400, 413], http)
             self.assertEqual(records[1].id, "big")
             self.assertTrue(records[0].error and records[0].client)
+
+    def test_report_fails(self) -> None:
+        """A report that fails is logged, and costs nobody an answer."""
+
+        def report(record: CallRecord) -> None:
+            raise ValueError("ours")
+
+        reactor = MemoryReactorClock()
+        config = self.load(DEMO, {"AUTH_TOKEN": "sk-client"}).config
+        client = Client(Proxy(config, reactor, report=report).site(), reactor)
+        for stream in ("false", "true"):
+            body = f'{{"model": "demo/echo", "stream": {stream}, "messages": [{MESSAGE}]}}'
+            path, token = "/v1/chat/completions", "Authorization: Bearer sk-client"
+            client.ask("POST", path, token, body=body.encode())
+            reactor.pump([0.1] * 20)
+            self.assertEqual(client.answer().status, 200)
+            [error] = self.flushLoggedErrors(ValueError)
+            self.assertEqual(str(error.value), "ours")

@@ -193,4 +193,8 @@ class Dispatcher:
     def finished(self, record: CallRecord) -> None:
         """A request is over, whether it became a call or not."""
         self.metrics.observe(record)
-        self._report(record)
+        try:
+            self._report(record)
+        except Exception:
+            # The answer is the caller's, whatever becomes of the record.
+            self._log.failure("the report of request {id} failed", id=record.id)
