@@ -55,8 +55,8 @@ _PLAINER: Final = (
     (r".*\(\) missing \d+ required positional arguments?: (.*)", r"it lacks \1"),
     (r".*\(\) takes .* positional arguments? but .*", "it has too many values"),
     (r"generator raised StopIteration", "it ends with a backslash, which escapes nothing"),
-    (r"list index out of range", "systemd has handed over no such socket"),
 )
+_NOT_GIVEN = "systemd has given this process no such socket"
 #: What to do about a port.
 _HINTS: Final = {
     errno.EADDRINUSE: "; stop who has it, or choose another port, by PORT or --addr",
@@ -177,6 +177,8 @@ def _read_endpoint(text: str) -> Place:
 
 def _say_plainly(error: Exception) -> str:
     """Say what is wrong with a description."""
+    if isinstance(error, LookupError):  # an index or a name of a socket
+        return _NOT_GIVEN
     for pattern, plainer in _PLAINER:
         if found := re.fullmatch(pattern, str(error)):
             return f"{found.expand(plainer)}; {_EXAMPLE}"

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from twisted.application.service import IService
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import globalLogPublisher
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
@@ -33,6 +34,7 @@ from aiproxy.transport.socket_group import group_sockets
 from aiproxy.workers.handover import Handed
 from aiproxy.workers.log_file import SharedLogFile
 from aiproxy.workers.pid_file import PidFile
+from aiproxy.workers.sockets import AdoptedEndpoint
 from aiproxy.workers.supervisor import MOST_WORKERS, Supervisor
 
 __all__ = ["Options", "makeService"]
@@ -107,9 +109,8 @@ def makeService(options: Options) -> IService:
         places = find_places(options["listen"], options["addr"], loaded.config)
         token = None if handed is None else handed.access_token
         # With workers it is not served by this process, but now is the time to see that it can be.
-        server = Server(
-            loaded, running, places, partial(make_endpoint, running), access_token=token
-        )
+        listen = partial(_listen, running, handed)
+        server = Server(loaded, running, places, listen, access_token=token)
     except ConfigurationError as error:
         raise SystemExit(f"aiproxy: the configuration cannot be used\n{error}") from None
     except ListenError as error:
@@ -129,6 +130,14 @@ def makeService(options: Options) -> IService:
         handed=handed,
     )
     return _supervise(supervisor, load, running, PidFile.of(options.parent))
+
+
+def _listen(reactor: Any, handed: Handed | None, place: Place) -> IStreamServerEndpoint:
+    """Return the endpoint of a place."""
+    if handed is not None and place.description in handed.sockets:
+        # What systemd has given to the process before us is not known by its description here.
+        return AdoptedEndpoint(reactor, *handed.sockets[place.description])
+    return make_endpoint(reactor, place)
 
 
 def _serve(

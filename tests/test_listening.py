@@ -112,7 +112,11 @@ class EndpointTests(SynchronousTestCase):
             )
 
     def test_other(self) -> None:
-        """Other reasons are told as they are."""
+        """Other reasons are told as they are, or so that they can be understood."""
+        for socket in ("index=99", "name=nobody"):
+            description = f"systemd:domain=INET:{socket}"
+            with self.assertRaisesRegex(ListenError, f"{socket}: systemd has given this process"):
+                make_endpoint(MemoryReactor(), Place(description, description))
         with self.assertRaisesRegex(ListenError, "cannot listen on x: .*No such file"):
             make_endpoint(MemoryReactor(), Place("x", "ssl:1:privateKey=/no/such/file"))
 

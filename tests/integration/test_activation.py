@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from typing import Any
@@ -14,6 +15,7 @@ from tests.integration.servers import TOKEN, TWISTD, Server, ServersTestCase, wr
 #: What systemd does between fork and exec: see sd_listen_fds(3).
 _ACTIVATE = """
 import os, sys
+os.setsid()
 os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()), LISTEN_FDNAMES="http")
 os.execv(sys.argv[1], sys.argv[1:])
 """
@@ -69,3 +71,16 @@ class ActivationTests(ServersTestCase):
     async def test_workers(self) -> None:
         """With workers, who have it from their supervisor."""
         await self.check("-w", "2")
+
+    async def test_hand_over(self) -> None:
+        """A supervisor that follows another has the socket from that one."""
+        server = self.activate("-w", "1")
+        await server.serves()
+        first = server.pid
+        server.signal(signal.SIGUSR2)
+        await server.until(lambda: b"; this one" in server.received)
+        self.assertIn("the other supervisor serves; this one ends", server.output)
+        await self.until(lambda: server.left)
+        self.assertEqual((await self.ask(self.number, write_request("GET", "/ping"))).status, 200)
+        os.killpg(first, signal.SIGTERM)
+        await server.ended()
