@@ -112,11 +112,11 @@ class Crew:
         for worker in list(self._workers.values()):
             try:
                 asked = worker.conversation.ask("reload", sources)
-                later = await asked.addTimeout(_RELOAD_SECONDS, self._reactor)
-                changed = True
+                told = await asked.addTimeout(_RELOAD_SECONDS, self._reactor)
+                if told is not None:  # Else it has not begun, and begins with it.
+                    later, changed = told, True
             except (ConversationOver, TimeoutError):
-                # It is gone or stuck, or cannot say what is wrong with it; the next one
-                # begins with it.
+                # It is gone or stuck, or cannot say what is wrong; the next one begins with it.
                 worker.kill()
             except ConfigurationError:
                 if not changed:

@@ -184,8 +184,9 @@ class WorkerProcess(Protocol):
         # The next turn of the conversation may be another worker's.
         self._conversation.tell("signed", signed)
 
-    async def _reload(self, sources: str) -> list[str]:
-        assert self._server is not None
+    async def _reload(self, sources: str) -> list[str] | None:
+        if self._server is None:
+            return None  # It was not told yet what to do, and then is told the newest.
         # Streams go on meanwhile: a large file takes a second.
         loaded = await in_thread(self._reactor)(self._read, sources)
         return self._server.change(loaded)

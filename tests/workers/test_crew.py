@@ -135,6 +135,19 @@ class CrewTests(SynchronousTestCase):
         second.answer(["server.http"])
         self.assertEqual(self.successResultOf(reloading), ["server.http"])
 
+    def test_reload_early(self) -> None:
+        """Who has not begun decides nothing."""
+        first, second = self.latest
+        reloading = self.reload()
+        first.answer(None)
+        second.say(answer=second.told[-1]["ask"], problems=PROBLEMS)
+        self.failureResultOf(reloading, ConfigurationError)
+        reloading = self.reload()
+        first.answer(["server.http"])
+        second.answer(None)
+        self.assertEqual(self.successResultOf(reloading), ["server.http"])
+        self.assertEqual(first.signals + second.signals, [])
+
     def test_reload_refused(self) -> None:
         """What the first one cannot use the others are not told."""
         first, second = self.latest

@@ -23,7 +23,8 @@ class WorkerProcessTests(LoadingTestCase):
         super().setUp()
         self.reactor = MemoryReactorClock()
         self.worker = WorkerProcess(self.reactor, 1)
-        self.worker.makeConnection(StringTransport())
+        self.transport = StringTransport()
+        self.worker.makeConnection(self.transport)
 
     def hear(self, **message: object) -> None:
         """The supervisor says something."""
@@ -76,6 +77,16 @@ class WorkerProcessTests(LoadingTestCase):
         self.hear(tell="stop", data=None)
         self.assertEqual(self.end(), [])
         self.assertFalse(self.worker.failed)
+
+    def test_reload_early(self) -> None:
+        """A reload before it has begun is none of its: it begins with the newest."""
+        self.hear(ask=1, what="reload", data="{}")
+        self.begin()
+        asked, answered, ready, *_ = map(json.loads, self.transport.value().splitlines())
+        self.assertEqual((asked["what"], ready["tell"]), ("begin", "ready"))
+        self.assertEqual(answered, {"answer": 1, "data": None})
+        self.hear(tell="stop", data=None)
+        self.assertEqual(self.end(), [])
 
     def test_supervisor_gone(self) -> None:
         """A supervisor that has not said that it ends is an error, once."""
