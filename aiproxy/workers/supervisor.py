@@ -251,6 +251,7 @@ class Supervisor(Service):
                 sys.executable,
                 [sys.executable, *sys.orig_argv[1:]],
                 handed.put(os.environ),
+                self._find_folder(),
                 childFDs={0: 0, 1: 1, 2: 2, **self._descriptors()},
             )
         except OSError as error:
@@ -259,6 +260,15 @@ class Supervisor(Service):
                 self.handing(False)
             message = "the other supervisor cannot be started: {error}; this one goes on"
             self._log.error(message, error=error)
+
+    def _find_folder(self) -> str | None:
+        """Return where we were started, if twistd's ``--rundir`` has taken us elsewhere."""
+        folder = self._arguments["folder"]
+        assert folder is not None
+        with suppress(OSError):
+            if os.path.samefile(folder, os.curdir):
+                return None  # Whose user we are now may not be allowed to enter it again.
+        return folder
 
     def _follow(self, _: object) -> None:
         self.followed = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import chdir
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -172,6 +173,15 @@ class SupervisorTests(LoadingTestCase):
         self.assertEqual(self.workers[0].told[-1]["tell"], "leave")
         self.end_workers()
         self.successResultOf(stopped)
+
+    def test_hand_over_elsewhere(self) -> None:
+        """The other one is started where this one was, wherever twistd has gone since."""
+        self.folder = self.folder.absolute()
+        for here, folder in ((self.folder, None), (self.folder.parent, str(self.folder))):
+            supervisor = self.begin()
+            with chdir(here):
+                supervisor.hand_over()
+            self.assertEqual(self.reactor.processes[-1].arguments[3], folder)
 
     def test_not_followed(self) -> None:
         """If the other one ends before it serves, this one goes on, and may try again."""
