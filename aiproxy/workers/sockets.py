@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from typing import Any
 
 from attrs import frozen
@@ -43,11 +44,42 @@ class SharedSocket:
     @property
     def where(self) -> tuple[str, ...]:
         """Its URL, or its path, and where else it is."""
-        with socket.socket(fileno=os.dup(self.number)) as copy:
-            name = copy.getsockname()
+        name = self._name
         if self.family == socket.AF_UNIX:
             return (str(name),)
         return where_of(IPv4Address("TCP", *name[:2]), self.place.tls)
+
+    def take_path(self) -> None:
+        """
+        Own the path of a socket that was handed to this process: who had it is gone.
+
+        Else another server would find that process's lock, and take the path.
+        """
+        lock = self._lock
+        if lock is not None:
+            with suppress(OSError):
+                os.symlink(str(os.getpid()), f"{lock}.new")
+                os.replace(f"{lock}.new", lock)
+
+    def leave_path(self) -> None:
+        """Remove the path of a socket that was handed to this process, if it is ours."""
+        lock = self._lock
+        if lock is not None:
+            with suppress(OSError):
+                if os.readlink(lock) == str(os.getpid()):
+                    os.unlink(self._name)
+                    os.unlink(lock)
+
+    @property
+    def _name(self) -> Any:
+        with socket.socket(fileno=os.dup(self.number)) as copy:
+            return copy.getsockname()
+
+    @property
+    def _lock(self) -> str | None:
+        """Return Twisted's lock of the path, which holds a process's number."""
+        lock = f"{self._name}.lock"
+        return lock if self.family == socket.AF_UNIX and os.path.islink(lock) else None
 
 
 def bind(reactor: Any, place: Place) -> SharedSocket:

@@ -306,10 +306,14 @@ class Supervisor(Service):
         self._predecessor = None
         for place in self._handed.taken:
             self._counting.free_place(place)
+        for shared in self.sockets:
+            if shared.port is None:
+                shared.take_path()
 
 
 async def _close(shared: SharedSocket) -> None:
     if shared.port is None:
+        shared.leave_path()
         os.close(shared.number)
     else:
         await shared.port.stopListening()

@@ -315,10 +315,14 @@ class HandOverTests(WorkersTestCase):
         for line in logged.splitlines():
             self.assertRegex(line, r"^\d{4}-\d\d-\d\dT\S+ \[\S+\] ")
         self.assertNotIn("#error]", logged)
+        await self.until(lambda: str(Path(f"{where}.lock").readlink()) == str(second))
+        await self.end_daemon(file)
+        self.assertFalse(Path(where).exists())
 
     async def end_daemon(self, file: Path) -> None:
-        """End the daemon of a pid file, which goes with it."""
-        os.kill(int(file.read_text()), signal.SIGTERM)
+        """End the daemon of a pid file, which goes with it.  Harmless when repeated."""
+        if file.exists():
+            os.kill(int(file.read_text()), signal.SIGTERM)
         await self.until(lambda: not file.exists())
 
     async def test_64(self) -> None:

@@ -103,6 +103,37 @@ class SocketTests(TestCase):
         self.assertFalse(path.exists())
         path.parent.rmdir()
 
+    async def test_handed_path(self) -> None:
+        """A path that was handed here is locked by this process, which removes it at its end."""
+        folder = Path(mkdtemp(prefix="aiproxy-"))
+        path, lock = folder / "s", folder / "s.lock"
+        bound = self.bind(f"unix:{path}")
+        lock.unlink()
+        lock.symlink_to("1")
+        shared = SharedSocket(bound.place, bound.number, bound.family)
+        shared.leave_path()
+        self.assertTrue(path.exists())
+        shared.take_path()
+        self.assertEqual(str(lock.readlink()), str(os.getpid()))
+        shared.leave_path()
+        self.assertEqual(list(folder.iterdir()), [])
+        path.touch()  # Who has bound it removes both, too.
+        lock.symlink_to(str(os.getpid()))
+        await bound.port.stopListening()
+        folder.rmdir()
+
+    async def test_no_lock(self) -> None:
+        """A path without a lock may be somebody else's, and stays."""
+        folder = Path(mkdtemp(prefix="aiproxy-"))
+        path = folder / "s"
+        bound = self.bind(f"unix:{path}:lockfile=0")
+        shared = SharedSocket(bound.place, bound.number, bound.family)
+        shared.take_path()
+        shared.leave_path()
+        self.assertEqual(list(folder.iterdir()), [path])
+        await bound.port.stopListening()
+        folder.rmdir()
+
     async def test_one_at_a_time(self) -> None:
         """Of several who have come, each look takes one: others may look in between."""
         shared = self.bind("tcp:0:interface=127.0.0.1")
