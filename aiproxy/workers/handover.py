@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol, Protocol
 from twisted.python.failure import Failure
 
@@ -74,10 +75,12 @@ class Successor(ProcessProtocol):
 
     :param hears: see :class:`Conversation`.
     :param gone: called when it has ended.
+    :ivar ended: fires then.
     """
 
     def __init__(self, hears: Hears, gone: Callable[[], None]) -> None:
         self.conversation = Conversation(self._write, hears, {})
+        self.ended: Deferred[None] = Deferred()
         self._gone = gone
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
@@ -89,6 +92,7 @@ class Successor(ProcessProtocol):
         if childFD == CONTROL_WRITE:
             self.conversation.end()
             self._gone()
+            self.ended.callback(None)
 
     def _write(self, data: bytes) -> None:
         transport: Any = self.transport
@@ -102,12 +106,20 @@ class Predecessor(Protocol):
 
     :param released: called when it has left the counts' file to us; at its end at the latest.
     :param gone: called when it has ended, and all of its workers.
+    :param stopped: called when it ends, and we are to end with it.
     """
 
-    def __init__(self, released: Callable[[], None], gone: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        released: Callable[[], None],
+        gone: Callable[[], None],
+        stopped: Callable[[], None],
+    ) -> None:
         self._released = released
         self._gone = gone
-        self.conversation = Conversation(self._write, {"released": self._release}, {})
+        self._stopped = stopped
+        hears = {"released": self._release, "stop": self._stop}
+        self.conversation = Conversation(self._write, hears, {})
         self._waits = True
 
     def dataReceived(self, data: bytes) -> None:
@@ -124,6 +136,10 @@ class Predecessor(Protocol):
         if self._waits:
             self._waits = False
             self._released()
+
+    def _stop(self, _: object) -> None:
+        self._waits = False
+        self._stopped()
 
     def _write(self, data: bytes) -> None:
         self.transport.write(data)  # type: ignore[union-attr]

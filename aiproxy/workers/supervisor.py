@@ -16,6 +16,8 @@ from typing import Any, Final
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import TimeoutError as NotInTime
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -146,6 +148,9 @@ class Supervisor(Service):
 
     async def _stop(self) -> None:
         self._stopping = True
+        successor = None if self.followed else self._successor
+        if successor is not None:
+            successor.conversation.tell("stop")  # It would listen on sockets that are shut.
         if not self.followed:
             notify("STOPPING=1")
         self._crew.stop(leave=self.followed)
@@ -158,6 +163,9 @@ class Supervisor(Service):
             self.sockets.clear()
         await self._crew.wait(server.drain_timeout + _KILL_AFTER)
         await self._counting.close_state()
+        if successor is not None:
+            with suppress(NotInTime):
+                await successor.ended.addTimeout(_KILL_AFTER, self._reactor)
 
     def kill(self) -> None:
         """End all workers at once: this process ends now."""
@@ -271,6 +279,8 @@ class Supervisor(Service):
         return folder
 
     def _follow(self, _: object) -> None:
+        if self._stopping:
+            return  # It was told to end, too.
         self.followed = True
 
         async def release(successor: Successor) -> None:
@@ -287,11 +297,13 @@ class Supervisor(Service):
         self._successor = None
         if not self.followed:
             self.handing(False)
+            if self._stopping:
+                return
             self._log.error("the other supervisor has ended before it served; this one goes on")
 
     def _meet(self) -> None:
         """Talk to who was before us."""
-        self._predecessor = Predecessor(self._open_state, self._outlive)
+        self._predecessor = Predecessor(self._open_state, self._outlive, self._end_too)
         talk(self._predecessor, self._reactor)
 
     def _open_state(self) -> None:
@@ -299,6 +311,12 @@ class Supervisor(Service):
             self._counting.open_state()
         except ConfigurationError as error:
             self._log.critical("counts of hours and days are not stored: {error}", error=error)
+
+    def _end_too(self) -> None:
+        """Who was before us is to stop, and so are we."""
+        self._log.info("the other supervisor was stopped; so is this one")
+        with suppress(ReactorNotRunning):
+            self._reactor.stop()
 
     def _outlive(self) -> None:
         """Who was before us is gone, and his workers."""

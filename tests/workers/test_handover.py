@@ -32,7 +32,9 @@ class PredecessorTests(SynchronousTestCase):
         """Meet it."""
         self.heard: list[str] = []
         self.old = Predecessor(
-            lambda: self.heard.append("released"), lambda: self.heard.append("gone")
+            lambda: self.heard.append("released"),
+            lambda: self.heard.append("gone"),
+            lambda: self.heard.append("stopped"),
         )
         self.old.makeConnection(StringTransport())
 
@@ -47,6 +49,12 @@ class PredecessorTests(SynchronousTestCase):
         """Its end is a release, too."""
         self.old.connectionLost()
         self.assertEqual(self.heard, ["released", "gone"])
+
+    def test_stopped(self) -> None:
+        """Who is to end with it is not to take anything over."""
+        self.old.dataReceived(b'{"tell": "stop", "data": null}\n')
+        self.old.connectionLost()
+        self.assertEqual(self.heard, ["stopped", "gone"])
 
 
 class PidFileTests(SynchronousTestCase):

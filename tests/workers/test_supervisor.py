@@ -183,6 +183,21 @@ class SupervisorTests(LoadingTestCase):
                 supervisor.hand_over()
             self.assertEqual(self.reactor.processes[-1].arguments[3], folder)
 
+    def test_stopped_meanwhile(self) -> None:
+        """Where it is stopped before the other one serves, both end."""
+        supervisor = self.begin()
+        supervisor.hand_over()
+        successor = self.reactor.processes[2]
+        stopped = supervisor.stopService()
+        self.assertEqual(successor.told, [{"tell": "stop", "data": None}])
+        successor.say(tell="ready", data=None)
+        self.assertFalse(supervisor.followed)
+        self.end_workers()
+        self.assertNoResult(stopped)
+        successor.protocol.childConnectionLost(4)
+        self.successResultOf(stopped)
+        self.assertEqual(self.happened, [("handing", True), ("handing", False)])
+
     def test_not_followed(self) -> None:
         """If the other one ends before it serves, this one goes on, and may try again."""
         supervisor = self.begin()
