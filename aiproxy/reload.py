@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from aiproxy.config.load import Loaded
-from aiproxy.errors import ConfigurationError
+from aiproxy.errors import ConfigurationError, Problem
 
 __all__ = ["Reloader"]
 
@@ -21,6 +21,7 @@ class Reloader:
     One that cannot be used changes nothing, and is logged with file and line.
 
     :param load: reads and checks it; called in a thread, for it may take a second.
+    :param current: returns what is served by.
     :param use: serves by it; returns what takes effect only with a restart.
     :param in_thread: calls a function off the reactor's thread.
     """
@@ -30,10 +31,12 @@ class Reloader:
     def __init__(
         self,
         load: Callable[[], Loaded],
+        current: Callable[[], Loaded],
         use: Callable[[Loaded], Awaitable[Sequence[str]]],
         in_thread: Callable[[Callable[[], Loaded]], Deferred[Loaded]],
     ) -> None:
         self._load = load
+        self._current = current
         self._use = use
         self._in_thread = in_thread
         # What has changed since the last one began to read needs another one.
@@ -48,6 +51,7 @@ class Reloader:
         await self._turn.acquire()
         try:
             loaded = await self._in_thread(self._load)
+            _refuse_lost(self._current(), loaded)
             later = await self._use(loaded)
         except ConfigurationError as error:
             self._log.error(
@@ -83,3 +87,17 @@ class Reloader:
                 self._log.failure("reloading the configuration failed", failure)
 
         Deferred.fromCoroutine(self.reload()).addErrback(failed)
+
+
+def _refuse_lost(before: Loaded, loaded: Loaded) -> None:
+    """
+    See that no file that was found by itself has gone: its place may be empty for a moment.
+
+    :raises ConfigurationError: one has.
+    """
+    files = ((before.file, loaded.file), (before.env_file, loaded.env_file))
+    lost = [old for old, new in files if old is not None and new is None]
+    if lost:
+        raise ConfigurationError(
+            Problem("is no longer there; without it you have to restart", file) for file in lost
+        )

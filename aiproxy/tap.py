@@ -151,7 +151,7 @@ def _serve(
         announce(server.loaded, where, server.proxy.access_token)
         notify("READY=1")
 
-    reloader = Reloader(load, server.use, in_thread(reactor))
+    reloader = Reloader(load, lambda: server.loaded, server.use, in_thread(reactor))
     server.proxy.reload = reloader.reload
     server.run(reactor)
     # Before it is said that it serves: then signals may come.
@@ -176,7 +176,7 @@ def _supervise(
             # Twistd would remove the pid file, which is another process's now.
             pid_file.leave()
 
-    reloader = Reloader(load, supervisor.use, in_thread(reactor))
+    reloader = Reloader(load, lambda: supervisor.loaded, supervisor.use, in_thread(reactor))
     supervisor.reload = reloader.reload
     supervisor.started = started
     supervisor.handing = pid_file.put_aside

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 
-from aiproxy.config.load import Loaded
+from aiproxy.config.load import Loaded, load
 from aiproxy.errors import ConfigurationError
 from aiproxy.reload import Reloader
 from tests.config.loading import LoadingTestCase
@@ -25,7 +26,10 @@ class ReloadTests(LoadingTestCase):
         self.used: list[Loaded] = []
         self.texts = [DEMO]
         self.threads: list[tuple[Deferred[Loaded], Callable[[], Loaded]]] = []
-        self.reloader = Reloader(lambda: self.load(self.texts.pop(0)), self.use, self.in_thread)
+        self.current = self.load(DEMO)
+        self.reloader = Reloader(
+            lambda: self.load(self.texts.pop(0)), lambda: self.current, self.use, self.in_thread
+        )
         self.said: list[LogEvent] = []
         observer = cast(ILogObserver, self.said.append)
         globalLogPublisher.addObserver(observer)
@@ -75,6 +79,21 @@ class ReloadTests(LoadingTestCase):
         self.failureResultOf(answer, ConfigurationError)
         self.assertEqual(self.used, [])
         self.assertIn("c.yaml:1", self.log())
+
+    def test_lost(self) -> None:
+        """A file that was found by itself and is gone is a mistake: others would be served."""
+        self.current = attrs.evolve(self.current, file="provider_config.yaml", env_file=".env")
+        self.reloader = Reloader(
+            lambda: load(env={}, folder=self.folder),
+            lambda: self.current,
+            self.use,
+            self.in_thread,
+        )
+        self.reloader.reload_soon()
+        self.work()
+        self.assertEqual(self.used, [])
+        for file in ("provider_config.yaml", ".env"):
+            self.assertIn(f"{file}: is no longer there", self.log())
 
     def test_signal(self) -> None:
         """By a signal nobody waits; a mistake is logged all the same, and the next one counts."""
