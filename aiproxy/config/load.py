@@ -133,7 +133,9 @@ def _find_file(
     named = environment.variables.get("AIPROXY_CONFIG")
     if named:
         return named
-    return DEFAULT_FILE if sources.is_file(folder / DEFAULT_FILE) else None
+    default = folder / DEFAULT_FILE
+    # A folder in its place is what a container's engine makes of a mount without a file.
+    return DEFAULT_FILE if sources.is_file(default) or os.path.isdir(default) else None
 
 
 def _read_file(

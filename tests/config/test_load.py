@@ -44,6 +44,12 @@ class LookupTests(LoadingTestCase):
         self.write("AIPROXY_CONFIG=a.yaml", ".env")
         self.assertEqual(load(env={}, folder=self.folder).file, "a.yaml")
 
+    def test_folder(self) -> None:
+        """A folder in the place of ``provider_config.yaml`` is a mistake, not none."""
+        (self.folder / "provider_config.yaml").mkdir()
+        with self.assertRaisesRegex(ConfigurationError, r"\.yaml: cannot be read: Is a directory"):
+            load(env={}, folder=self.folder)
+
     def test_absolute(self) -> None:
         """``load_config`` takes a path of any kind."""
         self.write(DEMO)
