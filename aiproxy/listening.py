@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import re
 from collections.abc import Sequence
 from typing import Any, Final
@@ -158,7 +159,8 @@ def where_of(address: object, tls: ServerTLSSettings | None = None) -> tuple[str
     """Return the URL of a port that is open at an address, or its name, and where else it is."""
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     if host is None:
-        return (str(getattr(address, "name", address)),)
+        name = getattr(address, "name", address)
+        return (os.fsdecode(name) if isinstance(name, bytes) else str(name),)
     host, *others = _ALL.get(host, (host,))
     scheme = "http" if tls is None else "https"
     url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

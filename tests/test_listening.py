@@ -6,6 +6,7 @@ import errno
 import os
 
 from attrs import frozen
+from twisted.internet.address import UNIXAddress
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
@@ -179,13 +180,6 @@ class Address:
     port: int
 
 
-@frozen
-class Named:
-    """An address that has a name."""
-
-    name: str
-
-
 class WhereTests(SynchronousTestCase):
     """What is shown of an address."""
 
@@ -196,7 +190,7 @@ class WhereTests(SynchronousTestCase):
             (Address("0.0.0.0", 7), ("http://127.0.0.1:7", "and on every other IPv4 address")),
             (Address("::", 7), ("http://[::1]:7", "and on every other address")),
             (Address("fe80::1", 7), ("http://[fe80::1]:7",)),
-            (Named("/run/x"), ("/run/x",)),
+            (UNIXAddress("/run/x"), ("/run/x",)),
         ):
             self.assertEqual(where_of(address), where)
         [place] = [Place("x", "tcp:1", ServerTLSSettings("c.pem"))]
