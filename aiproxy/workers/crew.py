@@ -129,22 +129,32 @@ class Crew:
     def _start(self, place: int) -> None:
         self._waiting.pop(place, None)
         worker = Worker(place, self._reactor.seconds(), self._hears, self._answer_to, self._lose)
+        try:
+            self._spawn(worker)
+        except OSError as error:  # no descriptor, no memory, too many processes
+            self._start_later(worker, f"it cannot be started: {error.strerror or error}")
+        else:
+            self._workers[place] = worker
+
+    def _spawn(self, worker: Worker) -> None:
         nothing = os.open(os.devnull, os.O_RDONLY)
         descriptors = {0: nothing, 1: 1, 2: "r", **self._descriptors()}
-        command = [sys.executable, "-m", "aiproxy.workers.worker", str(place)]
+        command = [sys.executable, "-m", "aiproxy.workers.worker", str(worker.place)]
         try:
             self._reactor.spawnProcess(worker, sys.executable, command, None, childFDs=descriptors)
         finally:
             os.close(nothing)
-        self._workers[place] = worker
 
     def _lose(self, worker: Worker, why: str) -> None:
         place = worker.place
         del self._workers[place]
         self._tally.leave(place)
         self._gone(place)
-        if self._stopping:
-            return
+        if not self._stopping:
+            self._start_later(worker, why)
+
+    def _start_later(self, worker: Worker, why: str) -> None:
+        place = worker.place
         lived = self._reactor.seconds() - worker.started
         failures = 0 if lived >= _LIVES else self._failures.get(place, 0) + 1
         self._failures[place] = failures

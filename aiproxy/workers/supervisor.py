@@ -252,8 +252,8 @@ class Supervisor(Service):
         }
         handed = Handed(sockets, _COUNTS, frozenset(self._crew.places), self.access_token)
         self._successor = Successor({"ready": self._follow}, self._lose_successor)
+        self.handing(True)
         try:
-            self.handing(True)
             self._reactor.spawnProcess(
                 self._successor,
                 sys.executable,
@@ -263,11 +263,8 @@ class Supervisor(Service):
                 childFDs={0: 0, 1: 1, 2: 2, **self._descriptors()},
             )
         except OSError as error:
-            self._successor = None
-            with suppress(OSError):
-                self.handing(False)
-            message = "the other supervisor cannot be started: {error}; this one goes on"
-            self._log.error(message, error=error)
+            self._log.error("it cannot be started: {why}", why=error.strerror or error)
+            self._lose_successor()
 
     def _find_folder(self) -> str | None:
         """Return where we were started, if twistd's ``--rundir`` has taken us elsewhere."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import Any
 
@@ -63,14 +64,18 @@ class ProcessReactor(Clock):
     Starts processes in memory.
 
     :ivar processes: all that were started.
+    :ivar full: there is no room for another one.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.full = False
         self.processes: list[MemoryProcess] = []
 
     def spawnProcess(self, protocol: Any, *arguments: Any, **options: Any) -> MemoryProcess:
         """Start one."""
+        if self.full:
+            raise BlockingIOError(errno.EAGAIN, "No more processes")
         process = MemoryProcess(protocol, arguments, options)
         self.processes.append(process)
         return process

@@ -87,6 +87,16 @@ class CrewTests(SynchronousTestCase):
         self.assertIn("worker 3 is gone (signal 9); the next one starts in 0", formatEvent(said[0]))
         self.assertIn("worker 3 is gone (exit status 1)", formatEvent(said[1]))
 
+    def test_no_room(self) -> None:
+        """Where no process can be started it is tried again, later each time."""
+        self.reactor.full = True
+        self.latest[0].end(signal=9)
+        self.assertEqual(self.started(20), 0)
+        self.reactor.full = False
+        self.assertEqual(self.started(20), 1)
+        self.latest[-1].say(ask=1, what="begin", data=None)
+        self.assertEqual(self.latest[-1].told[-1]["data"], "do this")
+
     def test_stop(self) -> None:
         """None comes back after a stop, and who takes too long is killed."""
         first, second = self.latest

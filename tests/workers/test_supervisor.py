@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import chdir
 from typing import Any
@@ -26,16 +27,20 @@ class Reactor(MemoryReactorClock):
     A reactor in memory that also starts processes.
 
     :ivar processes: all that were started.
+    :ivar full: there is no room for another one.
     :ivar stopped: whether it was stopped.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.processes: list[MemoryProcess] = []
+        self.full = False
         self.stopped = False
 
     def spawnProcess(self, protocol: Any, *arguments: Any, **options: Any) -> MemoryProcess:
         """Start one."""
+        if self.full:
+            raise BlockingIOError(errno.EAGAIN, "No more processes")
         process = MemoryProcess(protocol, arguments, options)
         self.processes.append(process)
         return process
@@ -197,6 +202,16 @@ class SupervisorTests(LoadingTestCase):
         successor.protocol.childConnectionLost(4)
         self.successResultOf(stopped)
         self.assertEqual(self.happened, [("handing", True), ("handing", False)])
+
+    def test_no_room(self) -> None:
+        """If the other one cannot be started, this one goes on, and may try again."""
+        supervisor = self.begin()
+        self.reactor.full = True
+        supervisor.hand_over()
+        self.assertEqual(self.happened, [("handing", True), ("handing", False)])
+        self.reactor.full = False
+        supervisor.hand_over()
+        self.assertEqual(len(self.reactor.processes), 3)
 
     def test_not_followed(self) -> None:
         """If the other one ends before it serves, this one goes on, and may try again."""
