@@ -245,6 +245,10 @@ class Supervisor(Service):
         """
         if self._successor is not None or self._stopping:
             return
+        if self._predecessor is not None:
+            # Its workers have the places that those of the next one would take.
+            self._log.warn("no other supervisor is started: the one before has not ended yet")
+            return
         self._log.info("another supervisor is started in the place of this one")
         sockets = {
             shared.place.description: (number, shared.family)

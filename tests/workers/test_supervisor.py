@@ -14,7 +14,7 @@ from twisted.logger import capturedLogs, formatEvent
 from aiproxy.config.secret import Secret
 from aiproxy.errors import ConfigurationError
 from aiproxy.listening import Place
-from aiproxy.workers.handover import Handed
+from aiproxy.workers.handover import Handed, Predecessor
 from aiproxy.workers.supervisor import Supervisor
 from tests.config.loading import LoadingTestCase
 from tests.workers.processes import MemoryProcess
@@ -210,6 +210,16 @@ class SupervisorTests(LoadingTestCase):
         supervisor.hand_over()
         self.assertEqual(self.happened, [("handing", True), ("handing", False)])
         self.reactor.full = False
+        supervisor.hand_over()
+        self.assertEqual(len(self.reactor.processes), 3)
+
+    def test_not_yet(self) -> None:
+        """While the one before still ends, its workers with it, there is no third one."""
+        supervisor = self.begin()
+        supervisor._predecessor = Predecessor(lambda: None, lambda: None, lambda: None)
+        supervisor.hand_over()
+        self.assertEqual((self.happened, len(self.reactor.processes)), ([], 2))
+        supervisor._predecessor = None
         supervisor.hand_over()
         self.assertEqual(len(self.reactor.processes), 3)
 
