@@ -249,6 +249,14 @@ class Supervisor(Service):
             # Its workers have the places that those of the next one would take.
             self._log.warn("no other supervisor is started: the one before has not ended yet")
             return
+        try:
+            self.handing(True)
+        except OSError as error:  # It may be in a folder of another user.
+            self._log.error(
+                "no other supervisor is started: the pid file cannot be moved ({why})",
+                why=error.strerror or error,
+            )
+            return
         self._log.info("another supervisor is started in the place of this one")
         sockets = {
             shared.place.description: (number, shared.family)
@@ -256,7 +264,6 @@ class Supervisor(Service):
         }
         handed = Handed(sockets, _COUNTS, frozenset(self._crew.places), self.access_token)
         self._successor = Successor({"ready": self._follow}, self._lose_successor)
-        self.handing(True)
         try:
             self._reactor.spawnProcess(
                 self._successor,

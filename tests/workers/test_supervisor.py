@@ -145,20 +145,6 @@ class SupervisorTests(LoadingTestCase):
         self.begin().reopen()
         self.assertEqual([one.told[-1]["tell"] for one in self.workers], ["reopen", "reopen"])
 
-    def test_no_hand_over(self) -> None:
-        """What the system refuses, such as a pid file, is told, and it may be tried again."""
-        supervisor = self.begin()
-
-        def refuse(begins: bool) -> None:
-            raise PermissionError(13, "Permission denied", "twistd.pid")
-
-        allowed, supervisor.handing = supervisor.handing, refuse
-        with capturedLogs() as events:
-            supervisor.hand_over()
-        self.assertIn("Permission denied: 'twistd.pid'; this one goes on", formatEvent(events[-1]))
-        supervisor.handing = allowed
-        supervisor.hand_over()
-        self.assertEqual(len(self.reactor.processes), 3)
 
     def test_hand_over(self) -> None:
         """When another one serves, this one leaves it all, and its workers are told so."""
@@ -220,6 +206,23 @@ class SupervisorTests(LoadingTestCase):
         supervisor.hand_over()
         self.assertEqual((self.happened, len(self.reactor.processes)), ([], 2))
         supervisor._predecessor = None
+        supervisor.hand_over()
+        self.assertEqual(len(self.reactor.processes), 3)
+
+    def test_pid_file_of_others(self) -> None:
+        """A pid file that cannot be moved is told, and no other one is started."""
+
+        def handing(begins: bool) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        supervisor = self.begin()
+        supervisor.handing = handing
+        with capturedLogs() as events:
+            supervisor.hand_over()
+        [event] = events
+        self.assertIn("the pid file cannot be moved (Permission denied)", formatEvent(event))
+        self.assertEqual(len(self.reactor.processes), 2)
+        supervisor.handing = lambda begins: None
         supervisor.hand_over()
         self.assertEqual(len(self.reactor.processes), 3)
 
