@@ -182,7 +182,7 @@ class Failover:
         """
         candidate, provider = found
         shared, timeouts = self._shared, candidate.model.timeouts
-        key, clock = candidate.limit_key, shared.clock
+        clock = shared.clock
         now, flow = clock.seconds(), shared.traffic.find(candidate.name)
         turn = CandidateTurn(
             entry,

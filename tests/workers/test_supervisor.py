@@ -145,7 +145,6 @@ class SupervisorTests(LoadingTestCase):
         self.begin().reopen()
         self.assertEqual([one.told[-1]["tell"] for one in self.workers], ["reopen", "reopen"])
 
-
     def test_hand_over(self) -> None:
         """When another one serves, this one leaves it all, and its workers are told so."""
         supervisor = self.begin()
