@@ -3,8 +3,7 @@ A reactive AI proxy on Twisted: OpenAI's HTTP API in front of every provider.
 
 ``Proxy`` and ``load_config`` are the face for embedders, ``register_provider``
 the one for adapters of one's own; ``errors`` is the tree of everything that can
-go wrong.  Importing this package installs no
-reactor and opens nothing.
+go wrong.  Importing this package installs no reactor and opens nothing.
 """
 
 from __future__ import annotations

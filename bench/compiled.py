@@ -16,7 +16,7 @@ def compile_program(name: str, folder: Path | None = None) -> Path | None:
     Compile ``bench/NAME.c``, once for each state of its text.
 
     :param folder: where it goes; as a rule the user's cache.
-    :returns: the program; none where there is no C compiler.
+    :return: the program; none where there is no C compiler.
     :raises subprocess.CalledProcessError: it does not compile.
     """
     source = _SOURCES / f"{name}.c"

@@ -42,7 +42,7 @@ def percentile(values: Sequence[float], share: float) -> float:
     Find the value that this share of all values does not exceed (nearest rank).
 
     :param share: above 0, at most 1.
-    :returns: NaN where there are no values.
+    :return: NaN where there are no values.
     """
     if not values:
         return float("nan")

@@ -46,7 +46,7 @@ def read_rows(file: Path, requests: int, count: int) -> list[list[str]]:
     """
     Read a profile's functions with the most time of their own.
 
-    :returns: own and whole microseconds a request, calls a request, the function.
+    :return: own and whole microseconds a request, calls a request, the function.
     """
     stats: Any = pstats.Stats(str(file))
     entries = sorted(stats.stats.items(), key=lambda entry: -entry[1][2])

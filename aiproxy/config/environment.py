@@ -69,7 +69,7 @@ def read_environment(
     """
     Lay the process environment over the ``.env`` file.
 
-    :param env_file: a file that must exist; None looks for :data:`ENV_FILES`.
+    :param env_file: a file that must exist; ``None`` looks for :data:`ENV_FILES`.
     :param folder: what relative names are relative to.
     :param sources: where the file is read.
     """

@@ -56,7 +56,7 @@ class Kind(Protocol[T_co]):
         """What the value is, for documentation."""
 
     def read(self, node: Node, place: Place, reading: Reading) -> T_co | None:
-        """Return the value, or None after noting why there is none."""
+        """Return the value, or ``None`` after noting why there is none."""
 
 
 @frozen
@@ -285,7 +285,7 @@ def read_keys(
     """
     Read the keys of ``section`` that are written in ``node``.
 
-    :returns: the values by key; None where there is no mapping, or a required
+    :return: the values by key; ``None`` where there is no mapping, or a required
         key is missing.
     """
     if isinstance(node, Scalar) and is_nothing(node) and place.path:

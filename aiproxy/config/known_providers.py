@@ -41,7 +41,7 @@ class KnownProvider:
     One provider type.
 
     :param name: the type, as in ``providers.NAME.type``.
-    :param base_url: where it is; None where that depends on the account and
+    :param base_url: where it is; ``None`` where that depends on the account and
         ``base_url`` must be configured.  ``{account_id}`` stands for the account.
     :param token_variables: environment variables that hold its key, the first
         that is set counts.
@@ -165,7 +165,7 @@ def add_provider_type(name: str) -> None:
 
 
 def find_known_provider(type_name: str) -> KnownProvider | None:
-    """Return the row for a type or one of its aliases; None for any other name."""
+    """Return the row for a type or one of its aliases; ``None`` for any other name."""
     row = _BY_SPELLING.get(type_name) or _added.get(type_name)
     if row is None and type_name in _packaged_types():
         row = _plugin(type_name)

@@ -45,7 +45,7 @@ class Loaded:
 
     :param warnings: what is turned off, and why: to be logged loudly, and an
         error for ``aiproxy check``.
-    :param file: the configuration file; None on a first run.
+    :param file: the configuration file; ``None`` on a first run.
     :param env_file: the ``.env`` file, if one was read.
     :param sources: the files that were read.
     """

@@ -21,7 +21,7 @@ class Place:
 
     :param path: as in ``models[2].priority``.
     :param key: the same without index and name: ``models[].priority``.
-    :param line: None for what no file holds.
+    :param line: ``None`` for what no file holds.
     :param file: likewise.
     """
 

@@ -65,7 +65,7 @@ def _hide_credentials(url: str | None) -> str:
 
 @frozen
 class Limits:
-    """What may go through a model or a key; None is no limit."""
+    """What may go through a model or a key; ``None`` is no limit."""
 
     requests_per_minute: int | None = None
     requests_per_hour: int | None = None
@@ -81,7 +81,7 @@ class Key:
 
     :param digests: the SHA-256 of each of its tokens, to be compared in constant
         time: while one is changed for another, both are valid.
-    :param models: names of models or groups, wildcards that end in ``*``; None
+    :param models: names of models or groups, wildcards that end in ``*``; ``None``
         allows all.
     """
 
@@ -99,7 +99,7 @@ class Provider:
 
     :param type: the canonical type; as written for a type that is not known.
     :param dialect: the conversion that it needs.
-    :param base_url: None where only models with a ``url`` of their own use it.
+    :param base_url: ``None`` where only models with a ``url`` of their own use it.
     :param max_concurrent: calls that go on at a time for each of its tokens.
     :param disabled: why it is off: a token's variable is missing.
     """
@@ -139,13 +139,13 @@ class Model:
     :param kind: ``chat`` or ``image``.
     :param headers: added to each request; names in lower case.
     :param body: laid over each request's body.
-    :param pool_idle_timeout: seconds that a connection is kept; None: the pool's.
+    :param pool_idle_timeout: seconds that a connection is kept; ``None``: the pool's.
     :param provider_max_concurrent: calls that go on at a time for each token
         of its provider, whatever the model; further ones wait.
     :param max_request_length: bytes of the body.
     :param context_window: tokens.
     :param min_interval: seconds between two requests.
-    :param disabled: why it cannot be called, for a human; None if it can.
+    :param disabled: why it cannot be called, for a human; ``None`` if it can.
     """
 
     name: str
@@ -229,7 +229,7 @@ class Config:
     :param providers: by name; only those that models use, or the file names.
     :param groups: by name.
     :param auth_tokens: client tokens from ``AUTH_TOKEN``; all are valid.
-    :param admin_token: from ``ADMIN_TOKEN``; None turns the admin routes off.
+    :param admin_token: from ``ADMIN_TOKEN``; ``None`` turns the admin routes off.
     :param port: from ``PORT``, for a start without an explicit endpoint.
     :param first_run: no configuration file was given or found.
     """

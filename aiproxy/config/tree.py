@@ -139,7 +139,7 @@ def read_tree(
 
     :param file: what messages call it.
     :param variables: what ``${…}`` refers to.
-    :returns: the tree, or None for an empty document or one that cannot be read;
+    :return: the tree, or ``None`` for an empty document or one that cannot be read;
         and all problems found.
     """
     try:

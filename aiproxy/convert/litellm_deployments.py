@@ -152,7 +152,7 @@ class Deployments:
         return self.credentials.get(name.text, {})
 
     def _upstream(self, model: Value, prefix: str, api_base: Value | None) -> Upstream | None:
-        """Return what the prefix means; None, noted, where there is nothing for it."""
+        """Return what the prefix means; ``None``, noted, where there is nothing for it."""
         if prefix in UPSTREAMS:
             return UPSTREAMS[prefix]
         if prefix in WITHOUT_ADAPTER or api_base is None:

@@ -18,7 +18,7 @@ def add_fallbacks(fallbacks: Mapping[str, Value], names: Names) -> bool:
     in that order: a conversation that is too long goes to those of it that have more room.
 
     :param fallbacks: by LiteLLM's names of the lists.
-    :returns: whether refusals may go to fallbacks.
+    :return: whether refusals may go to fallbacks.
     """
     found: dict[str, list[str]] = {}
     defaults: list[str] = []

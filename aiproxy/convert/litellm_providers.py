@@ -40,7 +40,7 @@ class Upstream:
     What a prefix of LiteLLM's means.
 
     :param type: our type, or :data:`OWN_SERVER`.
-    :param base_url: where it is if the file does not say so; None where our type knows.
+    :param base_url: where it is if the file does not say so; ``None`` where our type knows.
     :param token_variable: what LiteLLM reads the key from, where our type reads another.
     :param routes: what may stand at the end of an ``api_base`` and is appended by us.
     :param tail: what our base URL must end with; LiteLLM appends it itself.
@@ -140,7 +140,7 @@ def find_upstream(model: str, provider: str | None) -> tuple[str, str]:
     Split a ``litellm_params.model`` into LiteLLM's provider and the provider's name for it.
 
     :param provider: ``custom_llm_provider``, which goes before the prefix.
-    :returns: both; the provider is empty where the name does not tell it.
+    :return: both; the provider is empty where the name does not tell it.
     """
     prefix, slash, rest = model.partition("/")
     if provider:

@@ -237,7 +237,7 @@ class Findings:
 
 
 def read_value(data: bytes, file: str, findings: Findings) -> Value | None:
-    """Read a YAML file; None, with the problems noted, where it is not one."""
+    """Read a YAML file; ``None``, with the problems noted, where it is not one."""
     # ``${…}`` means nothing to LiteLLM, so it must not mean anything to our reader either.
     tree, problems = read_tree(data.replace(b"$", b"$$"), file, {})
     findings.problems.extend(problems)

@@ -104,7 +104,7 @@ def take_fields(
     Take the fields of a request that a provider is told.
 
     :param takes: which of :data:`OPENAI_FIELDS` it knows; others than those pass.
-    :returns: them, and the names of those that ask for something and are left out.
+    :return: them, and the names of those that ask for something and are left out.
     """
     fields, dropped = {}, []
     unknown = OPENAI_FIELDS.difference(takes)
@@ -134,7 +134,7 @@ class ImagesReader:
         """
         Find the images in an answer's JSON.
 
-        :returns: the hub's answer, as far as it goes: without checks and repairs.
+        :return: the hub's answer, as far as it goes: without checks and repairs.
         :raises UpstreamError: it says why there are none.
         """
         if not isinstance(answer, dict):

@@ -59,7 +59,7 @@ def write_image_config(
 
     :param ratio: what the aspect ratio is called.
     :param fine: what the resolution is called; ``None``: there is none.
-    :returns: what is said, and the names of what cannot be.
+    :return: what is said, and the names of what cannot be.
     """
     size, quality = fields.pop("size", "auto"), fields.pop("quality", "auto")
     config, lost = {}, []

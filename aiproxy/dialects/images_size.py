@@ -36,7 +36,7 @@ def nearest_ratio(size: Any, ratios: tuple[str, ...]) -> str | None:
     Return the aspect ratio that a size means.
 
     :param ratios: those that the provider has.
-    :returns: ``None`` where none is near.
+    :return: ``None`` where none is near.
     """
     if isinstance(size, str) and _RATIO.fullmatch(size):
         return size

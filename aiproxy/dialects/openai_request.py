@@ -32,7 +32,7 @@ def fit_request(body: dict[str, Any], quirks: Quirks, model: str) -> tuple[str, 
     What stands in it is not changed, but replaced: it is the caller's.
 
     :param model: the upstream's name of the model.
-    :returns: the names of what had to be left out, each once.
+    :return: the names of what had to be left out, each once.
     :raises InvalidRequest: the caller asked for several choices of a provider
         that gives one.
     """

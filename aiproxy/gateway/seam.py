@@ -47,7 +47,7 @@ __all__ = ["TextSeam", "Way"]
 #: message; it repeats the last words and goes on; it starts over.
 Way = Literal["prefill", "instruct", "restart"]
 
-#: The same where some words were to be repeated, and none would be a fault.
+#: As :data:`LEAST_OVERLAP`, where some words were to be repeated and none would be a fault.
 _LEAST_REPEATED: Final = 6
 #: What may stand between the words that a remark quotes and the same words in earnest.
 _BETWEEN: Final = re.compile(rf"[\s{QUOTES}*_`:\uff1a\u2026.,\u2013\u2014-]*")

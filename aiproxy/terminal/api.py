@@ -76,7 +76,7 @@ class Api:
     The HTTP face of one server.
 
     :param url: with or without ``/v1`` and a slash at the end.
-    :param token: sent as a bearer token; None sends none.
+    :param token: sent as a bearer token; ``None`` sends none.
     :param token_source: where the token comes from, for who must change it.
     :raises ApiError: where *url* is none; every method raises it.
     :ivar base_url: what routes are appended to, with ``/v1``.

@@ -92,7 +92,7 @@ class Screen:
         return self._session.prompt(rprompt=model)
 
     def pick_model(self, current: str = "") -> str | None:
-        """Let a person choose by arrow keys or by a part of the name; None where he did not."""
+        """Let a person choose by arrow keys or by a part of the name; ``None`` where he did not."""
         session: PromptSession[str] = PromptSession(
             [("class:mark", "model > ")],
             style=_STYLE,

@@ -40,7 +40,7 @@ class ApiError(Exception):
     The server refused, failed, or is not there.
 
     :param code: the envelope's, else a short word of ours.
-    :param status: of HTTP; None where no answer came.
+    :param status: of HTTP; ``None`` where no answer came.
     """
 
     def __init__(

@@ -46,7 +46,7 @@ class Command:
 
 
 def read_line(line: str) -> Command | None:
-    """Read what was typed; None where it was nothing."""
+    """Read what was typed; ``None`` where it was nothing."""
     text = line.strip()
     found = _COMMAND.fullmatch(text)
     if not text:

@@ -31,8 +31,8 @@ class Answer:
 
     :param total: from when its request was due to its end.
     :param first: to its first token, whatever it is of: text, reasoning, a tool
-        call; None for one that came as a whole.
-    :param gap: the longest between two events; None where there were no two.
+        call; ``None`` for one that came as a whole.
+    :param gap: the longest between two events; ``None`` where there were no two.
     :param tokens: of the completion, where the usage was told.
     """
 

@@ -73,7 +73,7 @@ class Report:
     :param tokens: of all completions whose usage was told, which ``usage_told`` counts.
     :param peak: requests that were on their way at once.
     :param repeated: see :class:`~aiproxy.terminal.load.Load`.
-    :param late: how late the generator of an open loop was; None for a closed one.
+    :param late: how late the generator of an open loop was; ``None`` for a closed one.
     :param cpu_share: of one processor's time, what the generator took.
     :param times: spreads by name: ``first token`` and ``longest gap`` of streams, ``total``.
     :param plotted: which of them the buckets are of.

@@ -62,10 +62,10 @@ class Plan:
     """
     How often it is asked, until both bounds' first.
 
-    :param requests: so many; None: until the time is over.
+    :param requests: so many; ``None``: until the time is over.
     :param seconds: none is started after that; those on their way are waited for.
     :param connections: of a closed loop.
-    :param rate: requests a second of an open loop; None: a closed one.
+    :param rate: requests a second of an open loop; ``None``: a closed one.
     :param timeout: seconds for an answer to end.
     """
 

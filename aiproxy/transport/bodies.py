@@ -1,6 +1,4 @@
-"""
-Bodies on their way: a request's towards the upstream, an answer's from it.
-"""
+"""Bodies on their way: a request's towards the upstream, an answer's from it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-A body as a whole, within a bound.
-"""
+"""A body as a whole, within a bound."""
 
 from __future__ import annotations
 

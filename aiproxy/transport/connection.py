@@ -1,6 +1,4 @@
-"""
-One connection to an upstream, for one request after the other: over Twisted's own client.
-"""
+"""One connection to an upstream, for one request after the other: over Twisted's own client."""
 
 from __future__ import annotations
 

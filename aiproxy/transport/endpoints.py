@@ -1,6 +1,4 @@
-"""
-Where connections to upstreams come from: directly, or through a proxy.
-"""
+"""Where connections to upstreams come from: directly, or through a proxy."""
 
 from __future__ import annotations
 

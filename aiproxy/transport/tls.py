@@ -1,6 +1,4 @@
-"""
-Whom we trust, and as whom we appear, when an upstream speaks TLS.
-"""
+"""Whom we trust, and as whom we appear, when an upstream speaks TLS."""
 
 from __future__ import annotations
 

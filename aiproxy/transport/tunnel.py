@@ -1,6 +1,4 @@
-"""
-Connections through an HTTP proxy: to it, and by ``CONNECT`` through it (RFC 9110, 9.3.6).
-"""
+"""Connections through an HTTP proxy: to it, and by ``CONNECT`` through it (RFC 9110, 9.3.6)."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class ChaosConnection(TwistedProtocol):
     :ivar number: of the connection, from 0.
     :ivar served: requests so far.
     :ivar sent: bytes that were written; those that nobody reads are not.
-    :ivar lost: why it is gone; None while it is open.
+    :ivar lost: why it is gone; ``None`` while it is open.
     """
 
     # The transport asks for the next bytes when the last ones are with the

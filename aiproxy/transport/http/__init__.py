@@ -1,1 +1,1 @@
-"""The HTTP server beneath our routes."""
+"""HTTP, over llhttp or Twisted's own parts: the server beneath our routes, and the client."""

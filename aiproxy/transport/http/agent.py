@@ -1,6 +1,4 @@
-"""
-The client as Twisted's ``IAgent``, for treq and for whoever takes one.
-"""
+"""The client as Twisted's ``IAgent``, for treq and for whoever takes one."""
 
 from __future__ import annotations
 

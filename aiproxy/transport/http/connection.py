@@ -1,6 +1,4 @@
-"""
-One connection to an upstream, for one request after the other: over llhttp.
-"""
+"""One connection to an upstream, for one request after the other: over llhttp."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-One request to an upstream and its answer.
-"""
+"""One request to an upstream and its answer."""
 
 from __future__ import annotations
 

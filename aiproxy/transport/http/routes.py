@@ -1,6 +1,4 @@
-"""
-Where requests go: what is the same for all that go to one URL.
-"""
+"""Where requests go: what is the same for all that go to one URL."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Requests to upstreams by Twisted's own client: treq over its agent over our pool.
-"""
+"""Requests to upstreams by Twisted's own client: treq over its agent over our pool."""
 
 from __future__ import annotations
 
