@@ -68,16 +68,10 @@ class SSEDecoder:
         "_start",
         "_stray",
         "_tail",
-        "comments",
-        "dataless",
     )
 
     def __init__(self, max_event_bytes: int) -> None:
         self._max_event_bytes = max_event_bytes
-        #: Comment lines so far: a provider's way to say that it is alive.
-        self.comments = 0
-        #: Events so far that had a name but no data: not delivered, by the standard.
-        self.dataless = 0
         self._stray = bytearray()
         self._start = True
         self._after_cr = False
@@ -251,18 +245,14 @@ class SSEDecoder:
         elif name == b"event":
             self._event_bytes += len(line)
             self._event = value
-        elif not name:
-            self.comments += 1
-        elif name not in (b"id", b"retry"):
+        elif name not in (b"", b"id", b"retry"):  # Without a name it is a comment.
             self._stray += (line + b"\n")[: STRAY_BYTES - len(self._stray)]
 
     def _dispatch(self, events: list[Event]) -> None:
-        """A blank line: the event is whole."""
+        """A blank line: the event is whole; one without data is none, by the standard."""
         if self._data is not None:
             events.append(Event(bytes(self._data), self._event.decode("utf-8", "replace")))
             self._data = None
-        elif self._event:
-            self.dataless += 1
         self._event = b""
         self._event_bytes = 0
 

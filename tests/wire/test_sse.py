@@ -29,8 +29,6 @@ class Outcome:
             self.events += decoder.close()
         except AnswerTooLarge:
             self.too_large = True
-        self.comments = decoder.comments
-        self.dataless = decoder.dataless
         self.stray = decoder.stray
 
 
@@ -40,7 +38,6 @@ class Reference:
     def __init__(self, stream: bytes, max_event_bytes: int = ROOMY) -> None:
         self.events: list[Event] = []
         self.too_large = False
-        self.comments = self.dataless = 0
         self.stray = b""
         lines = re.split(rb"\r\n|\n|\r", stream.removeprefix(b"\xef\xbb\xbf"))
         data: list[bytes] = []
@@ -51,8 +48,6 @@ class Reference:
             if line == b"":
                 if data:
                     self.events.append(Event(b"\n".join(data), name.decode("utf-8", "replace")))
-                elif name:
-                    self.dataless += 1
                 data, name, size = [], b"", 0
                 continue
             if size + len(line) > max_event_bytes:
@@ -60,15 +55,13 @@ class Reference:
                 return
             field, value = line.split(b":", 1) if b":" in line else (line, b"")
             value = value[1:] if value[:1] == b" " else value
-            if field == b"":
-                self.comments += 1
-            elif field == b"data":
+            if field == b"data":
                 data.append(value)
                 size += len(line)
             elif field == b"event":
                 name = value
                 size += len(line)
-            elif field not in (b"id", b"retry"):
+            elif field not in (b"", b"id", b"retry"):
                 self.stray += line + b"\n"
 
 
@@ -158,7 +151,7 @@ class SplitTests(SynchronousTestCase):
             expected.events,
             [Event("{\nж}".encode(), "début"), Event(b""), Event(b"[DONE]")],
         )
-        self.assertEqual((expected.comments, expected.dataless, expected.stray), (1, 1, b"{\n"))
+        self.assertEqual(expected.stray, b"{\n")
         for first in range(len(stream) + 1):
             for second in range(first, len(stream) + 1):
                 self.same(Outcome(split_at(stream, first, second)), expected)
@@ -265,22 +258,16 @@ class ProviderTests(SynchronousTestCase):
         stream = b"event: \xff\ndata: \xff\n\n"
         self.assertEqual(Outcome([stream]).events, [Event(b"\xff", "\ufffd")])
 
-    def test_comments_are_counted(self) -> None:
-        """A provider that only comments is alive, between events and inside of them."""
-        decoder = SSEDecoder(ROOMY)
-        stream = b": PROCESSING\n\n:\ndata: 1\n: PROCESSING\n\n: half"
-        self.assertEqual(decoder.feed(stream), [Event(b"1")])
-        self.assertEqual(decoder.comments, 3)
-        decoder.close()
-        self.assertEqual(decoder.comments, 4)
+    def test_comments(self) -> None:
+        """They are passed over, between events and inside of them."""
+        outcome = Outcome([b": PROCESSING\n\n:\ndata: 1\n: PROCESSING\n\n: half"])
+        self.assertEqual((outcome.events, outcome.stray), ([Event(b"1")], b""))
 
     def test_name_alone(self) -> None:
-        """An event without data is not delivered, but counted."""
+        """An event without data is not delivered."""
         decoder = SSEDecoder(ROOMY)
         self.assertEqual(decoder.feed(b"event: ping\n\ndata: 1\n\nevent: end"), [Event(b"1")])
-        self.assertEqual(decoder.dataless, 1)
         self.assertEqual(decoder.close(), [])
-        self.assertEqual(decoder.dataless, 2)
 
     def test_json_in_place_of_events(self) -> None:
         """A JSON body that is labelled as events can be read from the stray text."""
@@ -412,7 +399,7 @@ class WriteTests(SynchronousTestCase):
             [event.data for event in outcome.events],
             [re.sub(rb"\r\n|\r", b"\n", data) for data in payloads],
         )
-        self.assertEqual((outcome.comments, outcome.stray), (len(payloads), b""))
+        self.assertEqual(outcome.stray, b"")
 
     def test_comment(self) -> None:
         """One comment line a line, ended by a blank line."""
@@ -425,5 +412,4 @@ class WriteTests(SynchronousTestCase):
         written = write_comment(text)
         self.assertTrue(written.endswith(b"\n\n"))
         outcome = Outcome([written])
-        self.assertEqual((outcome.events, outcome.stray, outcome.dataless), ([], b"", 0))
-        self.assertGreaterEqual(outcome.comments, 1)
+        self.assertEqual((outcome.events, outcome.stray), ([], b""))
