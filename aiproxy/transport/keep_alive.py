@@ -9,11 +9,12 @@ from twisted.internet.interfaces import IConsumer
 
 from aiproxy.transport.timeout_queue import TimeoutQueue
 from aiproxy.transport.wrapped_client import WrappedClient
+from aiproxy.wire.sse import write_comment
 
 __all__ = ["KeepAlive"]
 
 #: A comment: clients of server-sent events pass over it (WHATWG HTML, "Server-sent events").
-_COMMENT: Final = b": keep-alive\n\n"
+_COMMENT: Final = write_comment("keep-alive")
 
 
 class KeepAlive(WrappedClient):
