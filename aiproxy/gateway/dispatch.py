@@ -43,7 +43,6 @@ class Dispatcher:
     :param clock: for all timeouts.
     :param wall: seconds since the epoch, for ``created``.
     :param report: called with each call's record when it is over.
-    :param chance: for weighted choices.
     :param book: owns the limits' state, if that is not this process's alone.
     :ivar plan: what calls that begin now are served by; :meth:`change` replaces it.
     :ivar tracer: watches calls; ``None``: nobody does.
@@ -59,12 +58,10 @@ class Dispatcher:
         *,
         wall: Callable[[], float],
         report: Callable[[CallRecord], None] = lambda record: None,
-        chance: random.Random | None = None,
         book: LimitBook | None = None,
     ) -> None:
-        chance = random.Random() if chance is None else chance
         book = LimitBook() if book is None else book
-        self.shared = Shared(clock, wall, chance, book=book)
+        self.shared = Shared(clock, wall, book=book)
         self.change(plan)
         self.running = RunningCalls()
         self.tracer: Tracer | None = None

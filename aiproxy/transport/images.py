@@ -60,6 +60,7 @@ __all__ = ["ImageFetcher", "ImageLimits"]
 
 _MIB = 1024 * 1024
 _PLATFORM = TLSSettings()
+_USER_AGENT = b"aiproxy"
 
 
 @frozen
@@ -90,7 +91,6 @@ class ImageFetcher:
     :param reactor: as for :class:`~aiproxy.transport.client.UpstreamClient`.
     :param allowed: which addresses may be connected to.
     :param tls: whom to trust; not the settings of any provider.
-    :param user_agent: what we call ourselves.
     :raises ConfigurationError: a file of ``tls`` cannot be used.
     """
 
@@ -101,14 +101,12 @@ class ImageFetcher:
         allowed: Callable[[IPAddress], bool] = is_public,
         limits: ImageLimits = _LIMITS,
         tls: TLSSettings = _PLATFORM,
-        user_agent: str = "aiproxy",
     ) -> None:
         self._clock: IReactorTime = reactor
         self._reactor = GuardedReactor(reactor, allowed)
         self._limits = limits
         self._trust = UpstreamTrust(tls)
         self._connections = UpstreamPool(reactor)
-        self._user_agent = user_agent.encode("ascii")
 
     def fetch(self, urls: Sequence[str]) -> Deferred[Mapping[str, str]]:
         """
@@ -164,7 +162,7 @@ class ImageFetcher:
         # Callers name the hosts: what is known of one is forgotten with its image.
         endpoints = UpstreamEndpoints(self._reactor, self._trust)
         routes = Routes(self._connections, lambda _: endpoints)
-        agent = UpstreamAgent(routes, _PLATFORM, 0.0, self._user_agent, persistent=False)
+        agent = UpstreamAgent(routes, _PLATFORM, 0.0, _USER_AGENT, persistent=False)
         client = HTTPClient(agent, cookiejar=NoCookies())
         try:
             response = await client.get(

@@ -202,10 +202,9 @@ class SyslogTarget:
     As glibc's ``syslog()`` writes it: local time, no host, and no waiting.
     """
 
-    def __init__(self, path: str, wall: Callable[[], float], name: str = "aiproxy") -> None:
+    def __init__(self, path: str, wall: Callable[[], float]) -> None:
         self._path = path
         self._wall = wall
-        self._name = name
         self._socket: socket.socket | None = None
 
     def reopen(self) -> None:
@@ -256,7 +255,7 @@ class SyslogTarget:
     def _head(self) -> bytes:
         now = time.localtime(self._wall())
         when = f"{_MONTHS[now.tm_mon - 1]} {now.tm_mday:2d} {time.strftime('%H:%M:%S', now)}"
-        return f"<{_PRIORITY}>{when} {self._name}[{os.getpid()}]: ".encode()
+        return f"<{_PRIORITY}>{when} aiproxy[{os.getpid()}]: ".encode()
 
 
 def _refusal(key: str, why: str) -> ConfigurationError:

@@ -23,7 +23,9 @@ from aiproxy.transport.deadline import Deadline
 __all__ = ["ClientStalled", "StreamRelay", "Transcoder"]
 
 #: A client that reads nothing for so long is given up.
-CLIENT_STALL_SECONDS = 120.0
+_CLIENT_STALL_SECONDS = 120.0
+#: The end of a body is awaited for so long once the transcoder says that it is finished.
+_GRACE_SECONDS = 2.0
 #: The end of a body, after the end of what it says, is awaited for so long:
 #: then the connection can be used again.
 _TAIL_SECONDS = 1.0
@@ -67,8 +69,6 @@ class StreamRelay:
     fires, and :meth:`attach` brings the client.  Both Deferreds fail with one
     of our errors; cancelling either closes the upstream's connection at once.
 
-    :param grace: seconds to wait for the body's end once the transcoder says
-        that it is finished.
     :param keeps_cut: what has come before a cut is to be written in any case.
     :ivar started: fires when there is something for the client.
     :ivar done: fires when all was written to the client.
@@ -79,7 +79,6 @@ class StreamRelay:
         "_client",
         "_deadline",
         "_finishing",
-        "_grace",
         "_keeps_cut",
         "_kept",
         "_over",
@@ -95,14 +94,12 @@ class StreamRelay:
         transcoder: Transcoder,
         clock: IReactorTime,
         *,
-        grace: float = 2.0,
         keeps_cut: bool = False,
     ) -> None:
         stop = _stopper(self)
         self.started: Deferred[None] = Deferred(stop)
         self.done: Deferred[None] = Deferred(stop)
         self._transcoder = transcoder
-        self._grace = grace
         self._keeps_cut = keeps_cut
         self._deadline = Deadline(clock, self._quiet)
         self._upstream: IPushProducer | None = None
@@ -160,7 +157,7 @@ class StreamRelay:
             if not self._finishing:
                 self._finishing = True
                 if not self._paused:
-                    self._deadline.set(self._grace)
+                    self._deadline.set(_GRACE_SECONDS)
         elif self._client is not None and not self._paused:
             self._deadline.set(transcoder.patience)
         if transcoder.started and not self.started.called:
@@ -194,13 +191,13 @@ class StreamRelay:
         if self._upstream is not None and not self._over:
             self._upstream.pauseProducing()
             # What follows the finish waits in the socket: its grace begins anew later.
-            self._deadline.set(CLIENT_STALL_SECONDS)
+            self._deadline.set(_CLIENT_STALL_SECONDS)
 
     def resumeProducing(self) -> None:
         """The client reads again."""
         self._paused = False
         if self._upstream is not None and not self._over:
-            self._deadline.set(self._grace if self._finishing else self._transcoder.patience)
+            self._deadline.set(_GRACE_SECONDS if self._finishing else self._transcoder.patience)
             self._upstream.resumeProducing()
 
     def stopProducing(self) -> None:

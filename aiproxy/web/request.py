@@ -163,12 +163,9 @@ class ClientRequest:
         body: bytes = raw.body if isinstance(raw, LlhttpRequest) else raw.content.read()
         return body
 
-    def write_json(
-        self, document: object, *, status: int = 200, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def write_json(self, document: object, *, status: int = 200) -> None:
         """Answer with a document."""
-        encoded = encode_headers(headers) if headers else _NO_HEADERS
-        self.write_body(dumps(document), "application/json", status=status, headers=encoded)
+        self.write_body(dumps(document), "application/json", status=status)
 
     def write_body(
         self,
