@@ -60,26 +60,14 @@ class SlidingWindow:
         state = memoryview(bytearray(WINDOW_BYTES) if buffer is None else buffer)
         self._words = state[:WINDOW_BYTES].cast("q")
 
-    @property
-    def slot(self) -> int:
-        """Where the last amount went: what :meth:`give_back` wants to know."""
-        return self._words[_SLOT]
-
     def room(self, now: float) -> int:
         """Return how much may be taken; negative after an overshoot or a lowered limit."""
         if now // self._width != self._words[_TICK]:
             self._step(now)
         return self.limit - self._words[_TOTAL]
 
-    def take(self, now: float, amount: int) -> bool:
-        """Take ``amount`` if there is room for it, else nothing."""
-        if amount > self.room(now):
-            return False
-        self.add(now, amount)
-        return True
-
     def add(self, now: float, amount: int) -> int:
-        """Take ``amount`` whether there is room or not; return its slot."""
+        """Take ``amount``, whether there is :meth:`room` or not; return its slot."""
         words = self._words
         if now // self._width != words[_TICK]:
             self._step(now)

@@ -29,6 +29,14 @@ spans = st.one_of(
 ).map(lambda ticks: ticks / 64)
 
 
+def take(window: SlidingWindow, now: float, amount: int) -> bool:
+    """Take an amount if there is room for it, else nothing."""
+    if amount > window.room(now):
+        return False
+    window.add(now, amount)
+    return True
+
+
 class WindowMachine(RuleBasedStateMachine):
     """A window against all of its takes; the clock may be set back, time itself is not."""
 
@@ -72,8 +80,8 @@ class WindowMachine(RuleBasedStateMachine):
     @rule(amount=st.integers(1, 12))
     def take(self, amount: int) -> None:
         """Never over; held back for nothing older than a window and its sixtieth."""
-        if self.window.take(self.now, amount):
-            self.taken.append((self.time, self.window.slot, amount))
+        if amount <= self.window.room(self.now):
+            self.taken.append((self.time, self.window.add(self.now, amount), amount))
             assert self.within(self.seconds) <= self.limit
             return
         longest = self.seconds * 61 / 60
@@ -100,10 +108,10 @@ class WindowMachine(RuleBasedStateMachine):
             assert delay == math.inf
             return
         assert delay <= self.seconds * 62 / 60
-        assert (delay == 0) == self.copy().take(self.now, amount)
+        assert (delay == 0) == take(self.copy(), self.now, amount)
         if delay:
-            assert not self.copy().take(self.now + delay - 1 / 64, amount)
-            assert self.copy().take(self.now + delay, amount)
+            assert not take(self.copy(), self.now + delay - 1 / 64, amount)
+            assert take(self.copy(), self.now + delay, amount)
 
     @rule(limit=st.integers(1, 12))
     def change(self, limit: int) -> None:
@@ -144,15 +152,15 @@ class SlidingWindowTests(SynchronousTestCase):
             now += step
             delay = window.when(now, 1)
             now += delay
-            self.assertTrue(window.take(now, 1))
+            self.assertTrue(take(window, now, 1))
 
     def test_burst(self) -> None:
         """A burst at the end of a minute leaves nothing for the start of the next."""
         window = SlidingWindow(37, 60)
-        self.assertEqual(sum(window.take(59.9, 1) for _ in range(100)), 37)
-        self.assertFalse(window.take(60.1, 1))
-        self.assertFalse(window.take(119.9, 1))
-        self.assertEqual(sum(window.take(120.0, 1) for _ in range(100)), 37)
+        self.assertEqual(sum(take(window, 59.9, 1) for _ in range(100)), 37)
+        self.assertFalse(take(window, 60.1, 1))
+        self.assertFalse(take(window, 119.9, 1))
+        self.assertEqual(sum(take(window, 120.0, 1) for _ in range(100)), 37)
 
     def test_overshoot(self) -> None:
         """What is added beyond the limit is a debt until enough of it has left the window."""
@@ -168,25 +176,25 @@ class SlidingWindowTests(SynchronousTestCase):
         """What has left the window can't be given back, nor more than there was."""
         window = SlidingWindow(10, 60)
         old = window.add(0.0, 4)
-        window.add(61.0, 3)
+        new = window.add(61.0, 3)
         window.give_back(old, 4)
         self.assertEqual(window.room(61.0), 7)
-        window.give_back(window.slot, 50)
+        window.give_back(new, 50)
         self.assertEqual(window.room(61.0), 10)
 
     def test_clock_set_back(self) -> None:
         """A clock that was years ahead holds back for one window, not for years."""
         window = SlidingWindow(1, 86_400)
-        self.assertTrue(window.take(EPOCH + 1e9, 1))
-        self.assertFalse(window.take(EPOCH, 1))
+        self.assertTrue(take(window, EPOCH + 1e9, 1))
+        self.assertFalse(take(window, EPOCH, 1))
         delay = window.when(EPOCH, 1)
         self.assertLessEqual(delay, 86_400 * 61 / 60)
-        self.assertTrue(window.take(EPOCH + delay, 1))
+        self.assertTrue(take(window, EPOCH + delay, 1))
 
     def test_two_readers(self) -> None:
         """Clocks read on both sides of a boundary don't drag the counts along."""
         window = SlidingWindow(1, 60)
-        window.take(9.99, 1)
+        take(window, 9.99, 1)
         for _ in range(30):
             self.assertEqual(window.room(10.0), 0)
             self.assertEqual(window.room(9.99), 0)
@@ -195,9 +203,9 @@ class SlidingWindowTests(SynchronousTestCase):
     def test_clock_set_forward(self) -> None:
         """A clock that jumps ahead takes as long as one that runs."""
         window = SlidingWindow(1, 60)
-        window.take(0.0, 1)
-        self.assertTrue(window.take(1e12, 1))
-        self.assertFalse(window.take(1e12, 1))
+        take(window, 0.0, 1)
+        self.assertTrue(take(window, 1e12, 1))
+        self.assertFalse(take(window, 1e12, 1))
 
     def test_shared_memory(self) -> None:
         """The whole state lies in the buffer: two windows over one are one."""
@@ -205,9 +213,9 @@ class SlidingWindowTests(SynchronousTestCase):
             view = memoryview(memory)
             part = view[WINDOW_BYTES:]
             one, other = SlidingWindow(2, 60, part), SlidingWindow(2, 60, part)
-            self.assertTrue(one.take(5.0, 1))
-            self.assertTrue(other.take(5.0, 1))
-            self.assertFalse(one.take(5.0, 1))
+            self.assertTrue(take(one, 5.0, 1))
+            self.assertTrue(take(other, 5.0, 1))
+            self.assertFalse(take(one, 5.0, 1))
             self.assertEqual(view[:WINDOW_BYTES], bytes(WINDOW_BYTES))
             self.assertEqual(view[2 * WINDOW_BYTES :], bytes(WINDOW_BYTES))
             one._words.release()
@@ -219,7 +227,7 @@ class SlidingWindowTests(SynchronousTestCase):
         """A sum that a crash has left wrong is right after one sub-window."""
         buffer = bytearray(WINDOW_BYTES)
         window = SlidingWindow(5, 60, buffer)
-        window.take(0.5, 2)
+        take(window, 0.5, 2)
         memoryview(buffer).cast("q")[1] = 5
         self.assertEqual(window.room(0.5), 0)
         self.assertEqual(window.room(1.5), 3)
