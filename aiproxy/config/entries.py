@@ -18,7 +18,7 @@ from aiproxy.config.kinds import key
 from aiproxy.config.reading import Place
 from aiproxy.config.scalars import MissingSecret
 from aiproxy.config.secret import Secret
-from aiproxy.config.sections import Breaker, Group, Retry, Server, Timeouts
+from aiproxy.config.sections import SIZES, Breaker, Group, Retry, Server, Timeouts
 
 __all__ = ["File", "HttpClientEntry", "KeyEntry", "ModelEntry", "ProviderEntry"]
 
@@ -260,7 +260,7 @@ class ModelEntry:
     model_size: str | None = field(
         default=None,
         metadata=key(
-            scalars.choice("SMALL", "BIG", any_case=True),
+            scalars.choice(*SIZES, any_case=True),
             "`SMALL` or `BIG`: a member of that virtual model.",
         ),
     )

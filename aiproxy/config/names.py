@@ -7,12 +7,10 @@ from collections.abc import Iterable, Mapping
 from aiproxy.config.entries import KeyEntry
 from aiproxy.config.reading import Place, Reading, nearest
 from aiproxy.config.schema import Group, Model
+from aiproxy.config.sections import SIZES
 from aiproxy.config.tree import shorten
 
 __all__ = ["check_keys", "check_names"]
-
-#: The virtual models of ``model_size``; no model or group may have their names.
-SIZES = ("SMALL", "BIG")
 
 
 def check_names(models: Iterable[Model], groups: Mapping[str, Group], reading: Reading) -> None:

@@ -15,7 +15,19 @@ from aiproxy.config import kinds, scalars
 from aiproxy.config.kinds import key
 from aiproxy.config.reading import Place
 
-__all__ = ["Breaker", "Group", "Hedge", "Retry", "Server", "Timeouts"]
+__all__ = [
+    "SIZES",
+    "STRATEGIES",
+    "Breaker",
+    "Group",
+    "Hedge",
+    "Retry",
+    "Server",
+    "Timeouts",
+]
+
+#: The virtual models of ``model_size``; no model or group may have their names.
+SIZES = ("SMALL", "BIG")
 
 
 @frozen

@@ -9,6 +9,7 @@ from attrs import define, evolve, field, frozen
 
 from aiproxy.config.known_providers import find_known_provider
 from aiproxy.config.secret import read_secret
+from aiproxy.config.sections import SIZES
 from aiproxy.convert.litellm_parameters import Parameters
 from aiproxy.convert.litellm_providers import (
     OWN_SERVER,
@@ -25,8 +26,6 @@ from aiproxy.wire.urls import without_credentials
 
 __all__ = ["Deployment", "Deployments", "Server", "is_name"]
 
-#: Names of virtual models here, which no model may have.
-_RESERVED = ("SMALL", "BIG")
 #: Limits may also stand beside ``litellm_params``.
 _BESIDE = frozenset(("rpm", "tpm", "max_parallel_requests"))
 #: What stands between the prefix and the deployment for the API to use.
@@ -252,7 +251,7 @@ class Deployments:
 
 def is_name(name: str) -> bool:
     """Whether a model or group may be called so."""
-    return name not in _RESERVED and name.isprintable()
+    return name not in SIZES and name.isprintable()
 
 
 def _of(organization: str, deployment: Deployment) -> Deployment:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from aiproxy.dialects.face import StreamWriter, WrittenAnswer, read_object
 from aiproxy.dialects.images import ImagesAnswer, image_bytes, sniff
-from aiproxy.dialects.operations import IMAGES
+from aiproxy.dialects.operations import ALL_IMAGES, IMAGES
 from aiproxy.dialects.shapes import Usage
 from aiproxy.errors import InvalidRequest, UpstreamFailed
 from aiproxy.wire.json import dumps
@@ -21,8 +21,6 @@ __all__ = ["ImagesFace", "LegacyImageFace"]
 #: Characters; the most that a model of OpenAI's takes.
 _PROMPT_LIMIT: Final = 32_000
 _FORMATS: Final = ("b64_json", "url")
-#: In the place of a model: every image model in turn.
-_ALL: Final = "all"
 
 
 class ImagesFace:
@@ -78,7 +76,7 @@ class LegacyImageFace(ImagesFace):
         elif inputs not in (None, request["prompt"]):
             raise InvalidRequest("prompt and inputs are the same thing: name one", param="inputs")
         if request.get("model") in (None, ""):
-            request["model"] = _ALL
+            request["model"] = ALL_IMAGES
         _check(request)
         if request.get("n") not in (None, 1):
             raise InvalidRequest("the answer is one image: n must be 1", param="n")

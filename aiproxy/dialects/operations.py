@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "ALL_IMAGES",
     "AUDIO",
     "CHAT",
     "COMPLETIONS",
@@ -27,6 +28,8 @@ __all__ = [
 CHAT: Final = "chat"
 EMBEDDINGS: Final = "embeddings"
 IMAGES: Final = "images"
+#: In the place of an image model's name: every one, in turn.
+ALL_IMAGES: Final = "all"
 
 # --- whose bodies pass through, to providers that speak the client's dialect ---------
 

@@ -19,15 +19,14 @@ from attrs import Factory, field, frozen
 
 from aiproxy.config.schema import Config, Model, fold_name
 from aiproxy.config.secret import Secret
-from aiproxy.dialects.operations import CHAT, IMAGES
+from aiproxy.config.sections import SIZES
+from aiproxy.dialects.operations import ALL_IMAGES, CHAT, IMAGES
 from aiproxy.errors import InvalidRequest, ModelNotFound, ModelUnavailable, RequestTooLarge
 from aiproxy.policy.strategies import Member, order_group, order_size
 from aiproxy.policy.traffic import Traffic
 from aiproxy.wire.urls import without_credentials
 
 __all__ = [
-    "ALL_IMAGES",
-    "SIZES",
     "Candidate",
     "Candidates",
     "PlanEntry",
@@ -41,12 +40,6 @@ __all__ = [
     "standing_key",
     "why_not",
 ]
-
-#: In the place of an image model's name: every one, in turn.
-ALL_IMAGES = "all"
-
-#: The virtual models of ``model_size``.
-SIZES = ("SMALL", "BIG")
 
 #: Strategies by which members are first in turn, as in a size class.
 _TAKE_TURNS = ("round_robin", "least_busy")

@@ -7,9 +7,10 @@ from typing import Any
 
 from attrs import frozen
 
+from aiproxy.config.sections import SIZES
 from aiproxy.dialects.model_lists import ListedModel
 from aiproxy.gateway.plan import Plan
-from aiproxy.policy.routing import SIZES, not_found, offered_names
+from aiproxy.policy.routing import not_found, offered_names
 from aiproxy.web.request import ClientRequest
 
 __all__ = ["ModelRoutes"]
