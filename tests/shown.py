@@ -24,7 +24,7 @@ from aiproxy.dialects.operations import (
     RERANK,
     RESPONSES,
 )
-from aiproxy.providers.operations import NATIVE, compatible_voices
+from aiproxy.providers.operations import NATIVE, compatible_operations
 
 PAGE = Path(__file__).parent.parent / "docs" / "providers.md"
 _PLACE = re.compile(
@@ -243,8 +243,8 @@ def _has(provider: str, feature: str) -> bool:
     """Whether the gateway lets such a provider do it."""
     kind = provider.removesuffix(" native")
     native = kind in NATIVE and provider != "cloudflare"
-    voices = NATIVE[kind] if native else compatible_voices(kind)
-    return OPERATIONS[feature] in voices.dialects or (provider, feature) == _DRAWN_IN_CHAT
+    operations = NATIVE[kind] if native else compatible_operations(kind)
+    return OPERATIONS[feature] in operations.dialects or (provider, feature) == _DRAWN_IN_CHAT
 
 
 def _cell(ways: set[str] | None) -> str:

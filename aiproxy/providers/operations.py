@@ -24,13 +24,13 @@ from aiproxy.dialects.images_openrouter import OpenRouterImages
 from aiproxy.dialects.operations import EMBEDDINGS, IMAGES, MESSAGES, RAW, RESPONSES
 from aiproxy.dialects.raw import RawDialect
 
-__all__ = ["NATIVE", "Voices", "compatible_voices"]
+__all__ = ["NATIVE", "Operations", "compatible_operations"]
 
 _NO_BASES: Final[Mapping[str, Callable[[str], str]]] = MappingProxyType({})
 
 
 @frozen
-class Voices:
+class Operations:
     """
     What one type of provider does beside chat.
 
@@ -47,17 +47,17 @@ def _without_version(base_url: str) -> str:
 
 
 #: Of providers that are spoken to in a language of their own, by its name.
-NATIVE: Final[Mapping[str, Voices]] = {
+NATIVE: Final[Mapping[str, Operations]] = {
     # Whose version is told even where the client tells none (API reference, "Versions").
-    "anthropic": Voices(
+    "anthropic": Operations(
         {MESSAGES: RawDialect(MESSAGES, headers={"anthropic-version": "2023-06-01"})}
     ),
-    "cloudflare": Voices(
+    "cloudflare": Operations(
         {EMBEDDINGS: CloudflareEmbeddings(), IMAGES: CloudflareImages()}, {IMAGES: run_base}
     ),
-    "cohere": Voices({EMBEDDINGS: CohereEmbeddings()}),
-    "gigachat": Voices({EMBEDDINGS: GigaChatEmbeddings()}),
-    "google": Voices({EMBEDDINGS: GeminiEmbeddings(), IMAGES: GeminiImages()}),
+    "cohere": Operations({EMBEDDINGS: CohereEmbeddings()}),
+    "gigachat": Operations({EMBEDDINGS: GigaChatEmbeddings()}),
+    "google": Operations({EMBEDDINGS: GeminiEmbeddings(), IMAGES: GeminiImages()}),
 }
 
 #: Image dialects that are not OpenAI's, of types that otherwise speak it.
@@ -75,7 +75,7 @@ _BASES: Final[Mapping[str, Mapping[str, Callable[[str], str]]]] = {
 _HAVE_RESPONSES: Final = frozenset({"openai", "openrouter", "xai"})
 
 
-def compatible_voices(provider_type: str) -> Voices:
+def compatible_operations(provider_type: str) -> Operations:
     """Return what a type of provider that speaks OpenAI's API does beside chat."""
     dialects: dict[str, Dialect] = {operation: RawDialect(operation) for operation in RAW}
     dialects[IMAGES] = _IMAGES.get(provider_type) or images_of(provider_type)
@@ -86,4 +86,4 @@ def compatible_voices(provider_type: str) -> Voices:
         dialects[EMBEDDINGS] = embeddings
     if provider_type in _HAVE_RESPONSES:
         dialects[RESPONSES] = RawDialect(RESPONSES)
-    return Voices(dialects, _BASES.get(provider_type, _NO_BASES))
+    return Operations(dialects, _BASES.get(provider_type, _NO_BASES))

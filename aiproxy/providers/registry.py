@@ -37,7 +37,7 @@ from aiproxy.providers.demo import DemoProvider
 from aiproxy.providers.gigachat import GigaChatProvider
 from aiproxy.providers.gigachat_credentials import GigaChatCredentials
 from aiproxy.providers.http import HTTPProvider
-from aiproxy.providers.operations import NATIVE, Voices, compatible_voices
+from aiproxy.providers.operations import NATIVE, Operations, compatible_operations
 from aiproxy.transport.client import UpstreamClient
 
 __all__ = ["ProviderFactory", "ProviderParts", "ProviderRegistry", "register_provider"]
@@ -145,14 +145,14 @@ class ProviderRegistry:
             self._drills[model.name] = (model, drill)
         return drill
 
-    def _http(self, dialect: Dialect, voices: Voices) -> HTTPProvider:
+    def _http(self, dialect: Dialect, operations: Operations) -> HTTPProvider:
         adapter = AzureProvider if isinstance(dialect, AzureDialect) else HTTPProvider
         return adapter(
             self._parts.client,
             dialect,
             images=self._parts.images,
-            others=voices.dialects,
-            bases=voices.bases,
+            others=operations.dialects,
+            bases=operations.bases,
         )
 
     def _make(self, model: Model) -> IProvider | None:
@@ -160,7 +160,7 @@ class ProviderRegistry:
             return _find_factory(model.provider_type)(self._parts)
         kind = model.provider_type
         dialect = _COMPATIBLE.get(kind, OpenAIDialect)(quirks=quirks_of(kind))
-        return self._http(dialect, compatible_voices(kind))
+        return self._http(dialect, compatible_operations(kind))
 
 
 def _find_factory(name: str) -> ProviderFactory:
