@@ -9,6 +9,7 @@ from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from aiproxy.config.schema import Model
 from aiproxy.dialects.answers import misshapen
 from aiproxy.dialects.dialect import StreamReader
 from aiproxy.dialects.face import StreamWriter
@@ -172,7 +173,7 @@ class Attempt:
     async def _fold(self) -> ChatAnswer:
         """Ask for a stream, whose life can be watched, and fold it."""
         timeouts = self.candidate.model.timeouts
-        reasoning = self.candidate.model.reasoning or asks_for_thought(self.asked.request)
+        reasoning = _may_think(self.candidate.model, self.asked.request)
         self.phases.begin_stream(reasoning=reasoning)
         starting = self._start(self.asked.request, stream=True)
         reply = self._take(await self.phases.wait(starting))
@@ -195,7 +196,7 @@ class Attempt:
         :raises AIProxyError: there is none.
         """
         request = self.asked.request if continuation is None else continuation.request
-        reasoning = self.candidate.model.reasoning or asks_for_thought(self.asked.request)
+        reasoning = _may_think(self.candidate.model, self.asked.request)
         self.continuation = continuation
         self.phases.begin_stream(reasoning=reasoning)
         try:
@@ -315,8 +316,10 @@ def target_of(candidate: Candidate) -> Target:
     )
 
 
-def asks_for_thought(request: ChatRequest) -> bool:
+def _may_think(model: Model, request: ChatRequest) -> bool:
     """Whether a model may think for long before it says a word."""
+    if model.reasoning:
+        return True
     effort = request.get("reasoning_effort")
     if effort is not None and effort != "none":
         return True
