@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from attrs import frozen
@@ -17,7 +17,7 @@ from aiproxy.errors import AIProxyError, InvalidRequest
 from aiproxy.gateway.answer import PlainAnswer, Served
 from aiproxy.gateway.dispatch import ClientCall, Dispatcher
 from aiproxy.gateway.tracing import read_trace_context
-from aiproxy.transport.http.request import LlhttpRequest
+from aiproxy.web.edge import read_values
 from aiproxy.web.request import ClientRequest, encode_headers
 from aiproxy.wire.durations import read_duration
 
@@ -80,7 +80,7 @@ async def _answer(dispatcher: Dispatcher, face: Face, request: ClientRequest) ->
         request.route,
     )
     if request.find_header(b"traceparent") is not None:
-        told = [_read_all(request.raw, name) for name in (b"traceparent", b"tracestate")]
+        told = [read_values(request.raw, name) for name in (b"traceparent", b"tracestate")]
         call.belongs_to = read_trace_context(*told)
     request.called = True
     copy = None if dispatcher.bodies is None else dispatcher.bodies.begin(call)
@@ -106,14 +106,6 @@ async def _answer(dispatcher: Dispatcher, face: Face, request: ClientRequest) ->
     finally:
         if copy is not None:
             copy.close()
-
-
-def _read_all(raw: Any, name: bytes) -> Sequence[bytes]:
-    """Return all values of a header of a request, Twisted's or ours."""
-    if isinstance(raw, LlhttpRequest):
-        return raw.getHeaders(name)
-    values: Sequence[bytes] = raw.requestHeaders.getRawHeaders(name, [])
-    return values
 
 
 def _read_timeout(told: str | None) -> float | None:

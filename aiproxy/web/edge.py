@@ -9,7 +9,7 @@ from aiproxy.gateway.plan import Plan
 from aiproxy.policy.client_address import LOCAL, TrustedProxies
 from aiproxy.transport.http.request import LlhttpRequest
 
-__all__ = ["Edge", "Planned"]
+__all__ = ["Edge", "Planned", "read_values"]
 
 
 class Planned(Protocol):
@@ -47,13 +47,17 @@ class Edge:
             return peer
         if networks is not self._networks:
             self._networks, self._proxies = networks, TrustedProxies(networks)
-        return self._proxies.find_client(peer, _read_forwarded(raw))
+        forwarded = [value.decode("latin-1") for value in read_values(raw, b"x-forwarded-for")]
+        return self._proxies.find_client(peer, forwarded)
 
 
-def _read_forwarded(raw: Any) -> list[str]:
-    name = b"x-forwarded-for"
+def read_values(raw: Any, name: bytes) -> Sequence[bytes]:
+    """
+    Return all values of a header of a request, Twisted's or ours.
+
+    :param name: in lower case.
+    """
     if isinstance(raw, LlhttpRequest):
-        values = raw.getHeaders(name)
-    else:
-        values = raw.requestHeaders.getRawHeaders(name, [])
-    return [value.decode("latin-1") for value in values]
+        return raw.getHeaders(name)
+    values: Sequence[bytes] = raw.requestHeaders.getRawHeaders(name, [])
+    return values
