@@ -228,7 +228,7 @@ class Proxy:
             else:
                 hot = resource.hot_routes()
                 self._site = LlhttpSite(resource, self._reactor, max_request_bytes=most, hot=hot)
-            self._site.refused = self._dispatcher.refused
+            self._site.refused = self._dispatcher.account_uncalled
             self._site.describe = resource.describe_error
         return self._site
 

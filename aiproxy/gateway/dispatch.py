@@ -177,18 +177,31 @@ class Dispatcher:
         record.end(self.shared.clock.seconds(), error)
         if trace is not None:
             trace.end(record)
-        self.finished(record)
+        self._account(record)
 
-    def refused(self, id: str, address: str, error: AIProxyError) -> None:
-        """A client has sent what never became a request."""
+    def account_uncalled(
+        self,
+        id: str,
+        client: str,
+        error: BaseException | None,
+        *,
+        key: str | None = None,
+        route: str | None = None,
+        status: int | None = None,
+    ) -> None:
+        """
+        Account for a request that never became a call.
+
+        :param error: why it has no answer, if so.
+        :param status: of its answer, where that is not the error's.
+        """
         now = self.shared.clock.seconds()
-        record = CallRecord(id, None, now, client=address)
+        record = CallRecord(id, key, now, client=client, route=route, status=status)
         record.end(now, error)
         record.ended = None  # Nobody has looked at the clock when it began.
-        self.finished(record)
+        self._account(record)
 
-    def finished(self, record: CallRecord) -> None:
-        """A request is over, whether it became a call or not."""
+    def _account(self, record: CallRecord) -> None:
         self.metrics.observe(record)
         try:
             self._report(record)

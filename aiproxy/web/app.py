@@ -16,7 +16,6 @@ from aiproxy.dialects.raw_face import RawFace
 from aiproxy.dialects.responses_face import ResponsesFace
 from aiproxy.gateway.dispatch import Dispatcher
 from aiproxy.gateway.metrics import Dump
-from aiproxy.gateway.usage import CallRecord
 from aiproxy.policy.throttle import AuthThrottle
 from aiproxy.web.calls import CallRoute, PassedRoute
 from aiproxy.web.edge import Edge
@@ -114,12 +113,13 @@ def _teller(dispatcher: Dispatcher) -> Over:
     """Return what accounts for a request that never became a call."""
 
     def over(request: ClientRequest, error: BaseException | None) -> None:
-        now = dispatcher.shared.clock.seconds()
-        key = None if request.principal is None else request.principal.name
-        record = CallRecord(request.id, key, now, client=request.address, route=request.route)
-        record.status = request.status
-        record.end(now, error)
-        record.ended = None  # Nobody has looked at the clock when it began.
-        dispatcher.finished(record)
+        dispatcher.account_uncalled(
+            request.id,
+            request.address,
+            error,
+            key=None if request.principal is None else request.principal.name,
+            route=request.route,
+            status=request.status,
+        )
 
     return over
