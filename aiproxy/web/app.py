@@ -19,7 +19,7 @@ from aiproxy.gateway.metrics import Dump
 from aiproxy.policy.throttle import AuthThrottle
 from aiproxy.web.calls import CallRoute, PassedRoute
 from aiproxy.web.edge import Edge
-from aiproxy.web.envelopes import anthropic_envelope
+from aiproxy.web.envelopes import Envelope, anthropic_envelope, openai_envelope
 from aiproxy.web.explain import ExplainRoute
 from aiproxy.web.guard import AdminGuard, Guard, Turnstile
 from aiproxy.web.health import HealthRoutes
@@ -27,7 +27,7 @@ from aiproxy.web.metrics import MetricsRoute
 from aiproxy.web.models import ModelRoutes
 from aiproxy.web.openapi import show_document
 from aiproxy.web.reload import Reload, ReloadRoute, unavailable
-from aiproxy.web.request import ClientRequest, Envelope, write_envelope
+from aiproxy.web.request import ClientRequest
 from aiproxy.web.routes import Over, Route, RoutesResource, declare
 
 __all__ = ["make_resource"]
@@ -79,7 +79,7 @@ def make_resource(
 
     over = _teller(dispatcher)
 
-    def post(route: Route, *paths: str, envelope: Envelope = write_envelope) -> None:
+    def post(route: Route, *paths: str, envelope: Envelope = openai_envelope) -> None:
         declare(app, [*paths], "POST", route, edge, clients, envelope, over)
 
     def get(route: Route, *paths: str) -> None:

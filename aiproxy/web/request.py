@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from attrs import field, frozen
 from twisted.internet.interfaces import IConsumer
@@ -16,12 +16,10 @@ from aiproxy.transport.http.fields import NO_CODING
 from aiproxy.transport.http.request import LlhttpRequest, phrase_of, write_lines
 from aiproxy.web.cors import answer_headers, preflight_headers
 from aiproxy.web.edge import Edge
+from aiproxy.web.envelopes import Envelope, openai_envelope
 from aiproxy.wire.json import dumps
 
-__all__ = ["ClientRequest", "Envelope", "encode_headers", "write_envelope"]
-
-#: Writes an error's body.
-Envelope: TypeAlias = Callable[[AIProxyError], bytes]
+__all__ = ["ClientRequest", "encode_headers"]
 
 
 @frozen
@@ -55,11 +53,6 @@ def encode_headers(headers: Mapping[str, str]) -> dict[bytes, bytes]:
         name.encode("latin-1", "replace"): value.encode("latin-1", "replace")
         for name, value in headers.items()
     }
-
-
-def write_envelope(error: AIProxyError) -> bytes:
-    """Write an error in OpenAI's envelope."""
-    return dumps(error.envelope())
 
 
 class ClientRequest:
@@ -101,7 +94,7 @@ class ClientRequest:
         raw: Any,
         edge: Edge,
         found: Mapping[str, str] = MappingProxyType({}),
-        envelope: Envelope = write_envelope,
+        envelope: Envelope = openai_envelope,
         route: str | None = None,
         cross_origin: bool = True,
     ) -> None:

@@ -26,8 +26,9 @@ from aiproxy.transport.http.request import LlhttpRequest
 from aiproxy.transport.relay import ClientStalled
 from aiproxy.web.cors import answer_headers
 from aiproxy.web.edge import Edge
+from aiproxy.web.envelopes import Envelope, openai_envelope
 from aiproxy.web.guard import AdminGuard, Guard
-from aiproxy.web.request import ClientRequest, Envelope, write_envelope
+from aiproxy.web.request import ClientRequest
 
 __all__ = ["DeclaredRoute", "Over", "Route", "RoutesResource", "declare"]
 
@@ -57,7 +58,7 @@ class DeclaredRoute:
     path: str
     edge: Edge
     guard: Guard | AdminGuard | None = None
-    envelope: Envelope = write_envelope
+    envelope: Envelope = openai_envelope
     over: Over | None = None
 
     #: Whether pages of allowed origins may ask: what is the operator's is no page's.
@@ -108,7 +109,7 @@ def declare(
     route: Route,
     edge: Edge,
     guard: Guard | AdminGuard | None = None,
-    envelope: Envelope = write_envelope,
+    envelope: Envelope = openai_envelope,
     over: Over | None = None,
 ) -> None:
     """Declare a route at several paths; see :class:`DeclaredRoute`."""
@@ -176,7 +177,7 @@ class RoutesResource(Resource):
     ) -> tuple[Mapping[bytes, bytes], bytes]:
         """Describe an error of a request that never came here, as its path's clients know it."""
         path = target.partition(b"?")[0].decode("utf-8", "replace")
-        envelope: Envelope = write_envelope
+        envelope: Envelope = openai_envelope
         cross_origin = True
         routes = self._app.url_map.bind("aiproxy")
         for method in () if "//" in path else routes.allowed_methods(path):
