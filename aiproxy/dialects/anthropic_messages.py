@@ -19,7 +19,8 @@ from typing import Any, Final
 from attrs import define, field
 
 from aiproxy.dialects.anthropic_layout import THOUGHTS, lay_out
-from aiproxy.dialects.anthropic_parts import Block, cannot, is_blank, write_part, wrong
+from aiproxy.dialects.anthropic_parts import Block, is_blank, write_part
+from aiproxy.dialects.refusals import cannot, wrong_value
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import InvalidRequest
 from aiproxy.wire.json import JSONError, loads
@@ -64,7 +65,7 @@ class Conversation:
             if role in ("system", "developer"):
                 blocks = self._parts(message.get("content"), where)
                 if any(block["type"] != "text" for block in blocks):
-                    raise cannot(f"{where}.content", "instructions but in words")
+                    raise cannot("anthropic", f"{where}.content", "instructions but in words")
                 self.system += self._cached(blocks, message)
                 continue
             last = role
@@ -76,7 +77,7 @@ class Conversation:
             elif role in ("tool", "function"):
                 self._add("user", [self._result(message, where)])
             else:
-                raise cannot(f"{where}.role", f"messages of the role {role!r}")
+                raise cannot("anthropic", f"{where}.role", f"messages of the role {role!r}")
             if message.get("name") and role != "function":
                 self.dropped.add("messages[].name")
         self._settle(last)
@@ -134,7 +135,7 @@ class Conversation:
         if isinstance(content, str):
             return [] if is_blank(content) else [{"type": "text", "text": content}]
         if not isinstance(content, list):
-            raise wrong(f"{where}.content", "a text or a list of parts")
+            raise wrong_value(f"{where}.content", "a text or a list of parts")
         blocks: list[Block] = []
         for place, part in enumerate(content):
             block = write_part(part, f"{where}.content[{place}]", self.dropped)
@@ -196,7 +197,9 @@ class Conversation:
             function = call.get("function") if isinstance(call, Mapping) else None
             name = function.get("name") if isinstance(function, Mapping) else None
             if not isinstance(function, Mapping) or not isinstance(name, str):
-                raise cannot(f"{where}.tool_calls[{place}]", "tool calls but those of functions")
+                raise cannot(
+                    "anthropic", f"{where}.tool_calls[{place}]", "tool calls but those of functions"
+                )
             block: Block = {
                 "type": "tool_use",
                 "id": self._new_id(str(call.get("id") or "")),

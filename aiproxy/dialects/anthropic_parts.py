@@ -13,9 +13,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aiproxy.errors import InvalidRequest
+from aiproxy.dialects.refusals import cannot, wrong_value
 
-__all__ = ["Block", "cannot", "is_blank", "write_part", "wrong"]
+__all__ = ["Block", "is_blank", "write_part"]
 
 #: A block of a message.
 Block = dict[str, Any]
@@ -46,7 +46,7 @@ def write_part(part: Any, where: str, dropped: set[str]) -> Block | None:
     """
     kind = part.get("type") if isinstance(part, Mapping) else None
     if not isinstance(kind, str):
-        raise wrong(where, "a part with a type")
+        raise wrong_value(where, "a part with a type")
     told = part.get(kind)
     if kind in ("text", "refusal") and isinstance(told, str):
         block: Block | None = None if is_blank(told) else {"type": "text", "text": told}
@@ -61,7 +61,7 @@ def write_part(part: Any, where: str, dropped: set[str]) -> Block | None:
     elif kind == "file" and isinstance(told, Mapping):
         block = _file(told, where)
     else:
-        raise cannot(where, f"content parts of the type {kind!r}")
+        raise cannot("anthropic", where, f"content parts of the type {kind!r}")
     if part.get("cache_control"):
         if block is None:
             dropped.add("messages[].content[].cache_control")
@@ -76,7 +76,7 @@ def _file(told: Mapping[str, Any], where: str) -> Block:
     guessed = mimetypes.guess_type(name)[0] if isinstance(name, str) else None
     if not isinstance(data, str):
         if not isinstance(file_id, str):
-            raise wrong(where, "a part with file_data or a file_id")
+            raise wrong_value(where, "a part with file_data or a file_id")
         linked = ":" in file_id
         source = _source(file_id, where) if linked else {"type": "file", "file_id": file_id}
     elif data[:5].lower() == "data:":
@@ -98,14 +98,14 @@ def _block(source: Block, guessed: str | None) -> Block:
 def _source(url: Any, where: str) -> Block:
     """Write a file by its URL: one that holds it, or one on the web."""
     if not isinstance(url, str):
-        raise wrong(where, "a part with a url")
+        raise wrong_value(where, "a part with a url")
     if url[:5].lower() == "data:":
         found = _DATA_URL.match(url)
         if found is None:
-            raise wrong(where, "a data URL in base64")
+            raise wrong_value(where, "a data URL in base64")
         return _inline(found[1], url[found.end() :], where)
     if url.partition(":")[0].lower() not in ("http", "https"):
-        raise wrong(where, "a data, http or https URL")
+        raise wrong_value(where, "a data, http or https URL")
     return {"type": "url", "url": url}
 
 
@@ -117,15 +117,5 @@ def _inline(kind: str, data: str, where: str) -> Block:
     try:
         text = base64.b64decode(data, validate=True).decode()
     except (binascii.Error, ValueError) as problem:
-        raise wrong(where, "a text in base64 and UTF-8") from problem
+        raise wrong_value(where, "a text in base64 and UTF-8") from problem
     return {"type": "text", "media_type": "text/plain", "data": text}
-
-
-def cannot(param: str, what: str) -> InvalidRequest:
-    """Make the error for what Anthropic has no words for."""
-    return InvalidRequest(f"anthropic takes no {what}", param=param, code="unsupported_value")
-
-
-def wrong(param: str, wanted: str) -> InvalidRequest:
-    """Make the error for what nobody could understand."""
-    return InvalidRequest(f"{param} must be {wanted}", param=param, code="invalid_value")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from aiproxy.dialects.anthropic_schema import fit_schema
+from aiproxy.dialects.refusals import cannot, wrong_value
 from aiproxy.errors import InvalidRequest
 
 __all__ = ["write_choice", "write_tools"]
@@ -75,11 +76,7 @@ def write_choice(
     elif isinstance(told, Mapping) and told.get("type") in (*_MODES.values(), "tool"):
         choice = dict(told)  # Anthropic's own.
     elif told is not None:
-        raise InvalidRequest(
-            "tool_choice must be none, auto, required, or name a function",
-            param="tool_choice",
-            code="invalid_value",
-        )
+        raise wrong_value("tool_choice", "none, auto, required, or name a function")
     if asked.get("parallel_tool_calls") is False and choice.get("type") != "none":
         choice = {"type": "auto", **choice, "disable_parallel_tool_use": True}
     if tools:
@@ -101,9 +98,7 @@ def _write_tool(tool: Any, where: str, dropped: set[str], *, strict: bool) -> di
     )
     if own or kind == "mcp_toolset":
         return {name: value for name, value in tool.items() if value is not None}
-    raise InvalidRequest(
-        f"anthropic takes no tools of the type {kind!r}", param=where, code="unsupported_value"
-    )
+    raise cannot("anthropic", where, f"tools of the type {kind!r}")
 
 
 def _write_function(

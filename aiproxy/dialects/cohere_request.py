@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from attrs import define, field
 
+from aiproxy.dialects.refusals import cannot, wrong_value
 from aiproxy.dialects.request_fields import OPENAI_ONLY
 from aiproxy.dialects.shapes import ChatRequest
-from aiproxy.errors import InvalidRequest
 from aiproxy.wire.json import dumps
 
 __all__ = ["RequestWriter"]
@@ -74,10 +74,10 @@ class RequestWriter:
         """
         asked = {name: value for name, value in request.items() if value is not None}
         if asked.get("n", 1) != 1:
-            raise _cannot("n", "n: it gives one answer at a time")
+            raise cannot("cohere", "n", "n: it gives one answer at a time")
         for name in ("functions", "function_call"):
             if asked.get(name):
-                raise _cannot(name, f"{name}: write them as tools")
+                raise cannot("cohere", name, f"{name}: write them as tools")
         messages = self._messages(request["messages"])
         body = {**self._generation(asked), **self._tools(asked)}
         instruction = self._format(asked, body, messages)
@@ -110,9 +110,11 @@ class RequestWriter:
     def _message(self, message: Mapping[str, Any], where: str) -> dict[str, Any]:
         role = message["role"]
         if role not in ("user", "assistant", "tool"):
-            raise _cannot(f"{where}.role", f"messages of the role {role!r}")
+            raise cannot("cohere", f"{where}.role", f"messages of the role {role!r}")
         if message.get("function_call"):
-            raise _cannot(f"{where}.function_call", "function_call: write it as tool_calls")
+            raise cannot(
+                "cohere", f"{where}.function_call", "function_call: write it as tool_calls"
+            )
         self._name_unread(message)
         written: dict[str, Any] = {"role": role}
         content = self._content(message.get("content"), where) or message.get("refusal")
@@ -149,14 +151,14 @@ class RequestWriter:
         if content is None or isinstance(content, str):
             return content
         if not isinstance(content, list):
-            raise _wrong(f"{where}.content", "a text or a list of parts")
+            raise wrong_value(f"{where}.content", "a text or a list of parts")
         return [self._part(part, f"{where}.content[{place}]") for place, part in enumerate(content)]
 
     def _part(self, part: Any, where: str) -> dict[str, Any]:
         kind = part.get("type") if isinstance(part, Mapping) else None
         told = part.get(kind) if isinstance(kind, str) else None
         if kind not in ("text", "refusal", "image_url", "document", "thinking"):
-            raise _cannot(where, f"content parts of the type {kind!r}")
+            raise cannot("cohere", where, f"content parts of the type {kind!r}")
         more = (name for name in part if name not in ("type", kind) and part[name])
         self.dropped.update(f"messages[].content[].{name}" for name in more)
         if kind == "image_url" and isinstance(told, str):
@@ -183,7 +185,7 @@ class RequestWriter:
         if stop:
             body["stop_sequences"] = stops = [stop] if isinstance(stop, str) else stop
             if not isinstance(stops, list) or len(stops) > _MOST_STOPS:
-                raise _wrong("stop", f"a text or a list of {_MOST_STOPS} at most")
+                raise wrong_value("stop", f"a text or a list of {_MOST_STOPS} at most")
         if asked.get("logprobs"):
             body["logprobs"] = True
         if asked.get("modalities", ["text"]) != ["text"]:
@@ -216,7 +218,7 @@ class RequestWriter:
         if not isinstance(told, Mapping) or told.get("type") == "text":
             return ""
         if told.get("type") not in ("json_object", "json_schema"):
-            raise _cannot("response_format", f"answers of the type {told.get('type')!r}")
+            raise cannot("cohere", "response_format", f"answers of the type {told.get('type')!r}")
         named = told.get("json_schema")
         schema = named.get("schema") if isinstance(named, Mapping) else None
         if "tools" in body or asked.get("documents"):
@@ -271,7 +273,7 @@ def _instruct(messages: list[dict[str, Any]], words: str) -> list[dict[str, Any]
 def _call(call: Any, where: str) -> dict[str, Any]:
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping):
-        raise _cannot(where, "tool calls but those of functions")
+        raise cannot("cohere", where, "tool calls but those of functions")
     arguments = function.get("arguments") or "{}"
     if not isinstance(arguments, str):
         arguments = dumps(arguments).decode()
@@ -284,11 +286,11 @@ def _function(tool: Any, where: str) -> dict[str, Any]:
     told = tool.get("function") if isinstance(tool, Mapping) else None
     if not isinstance(told, Mapping):
         kind = tool.get("type") if isinstance(tool, Mapping) else None
-        raise _cannot(where, f"tools of the type {kind!r}")
+        raise cannot("cohere", where, f"tools of the type {kind!r}")
     more = {name: told[name] for name in ("description", "strict") if told.get(name)}
     parameters = told.get("parameters") or {"type": "object", "properties": {}}
     if not isinstance(parameters, Mapping):
-        raise _wrong(f"{where}.function.parameters", "an object")
+        raise wrong_value(f"{where}.function.parameters", "an object")
     return {"name": told.get("name"), **more, "parameters": parameters}
 
 
@@ -309,7 +311,7 @@ def _chosen(functions: list[dict[str, Any]], told: Any) -> tuple[list[dict[str, 
     names = [function.get("name") for function in named if isinstance(function, Mapping)]
     chosen = [function for function in functions if function["name"] in names]
     if not chosen:
-        raise _wrong("tool_choice", "none, auto, required, or name a function of the tools")
+        raise wrong_value("tool_choice", "none, auto, required, or name a function of the tools")
     return chosen, words.get(str(mode), "")
 
 
@@ -319,13 +321,5 @@ def _clip(value: Any, least: float, most: float) -> Any:
 
 def _text(told: Any, where: str) -> str:
     if not isinstance(told, str) or not told:
-        raise _wrong(where, "a text")
+        raise wrong_value(where, "a text")
     return told
-
-
-def _cannot(param: str, what: str) -> InvalidRequest:
-    return InvalidRequest(f"cohere takes no {what}", param=param, code="unsupported_value")
-
-
-def _wrong(param: str, wanted: str) -> InvalidRequest:
-    return InvalidRequest(f"{param} must be {wanted}", param=param, code="invalid_value")

@@ -15,6 +15,7 @@ from typing import Any
 from aiproxy.dialects.embeddings import BASE64, FLOAT
 from aiproxy.dialects.face import StreamWriter, WrittenAnswer, read_object
 from aiproxy.dialects.operations import EMBEDDINGS
+from aiproxy.dialects.refusals import wrong_type
 from aiproxy.dialects.shapes import ChatAnswer, ChatRequest
 from aiproxy.errors import InvalidRequest
 from aiproxy.wire.json import dumps
@@ -62,7 +63,7 @@ def _check(request: ChatRequest) -> None:
     if model is None or model == "":
         raise InvalidRequest("a model is required", param="model", code="missing_model")
     if not isinstance(model, str):
-        raise _wrong("model", "a string")
+        raise wrong_type("model", "a string")
     _check_input(request.get("input"))
     if request.get("encoding_format") not in (None, FLOAT, BASE64):
         raise InvalidRequest(
@@ -72,10 +73,10 @@ def _check(request: ChatRequest) -> None:
         )
     dimensions = request.get("dimensions")
     if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
-        raise _wrong("dimensions", "a whole number from 1")
+        raise wrong_type("dimensions", "a whole number from 1")
     stream = request.get("stream")
     if not isinstance(stream, bool | None):
-        raise _wrong("stream", "true or false")
+        raise wrong_type("stream", "true or false")
     if stream:
         raise _no_stream()
 
@@ -85,7 +86,7 @@ def _check_input(told: Any) -> None:
     if told is None:
         raise InvalidRequest("an input is required", param="input", code="missing_input")
     if not isinstance(told, str | list):
-        raise _wrong("input", "a text, a list of texts, or either in token ids")
+        raise wrong_type("input", "a text, a list of texts, or either in token ids")
     _check_filled("input", told)
     if isinstance(told, str) or _are_tokens(told):
         return
@@ -93,7 +94,7 @@ def _check_input(told: Any) -> None:
     for place, one in enumerate(told):
         param = f"input[{place}]"
         if type(one) is not kind or not (isinstance(one, str) or _are_tokens(one)):
-            raise _wrong(param, "a text or a list of token ids, as all of them")
+            raise wrong_type(param, "a text or a list of token ids, as all of them")
         _check_filled(param, one)
 
 
@@ -109,7 +110,3 @@ def _are_tokens(told: object) -> bool:
 
 def _no_stream() -> InvalidRequest:
     return InvalidRequest("embeddings are not streamed", param="stream")
-
-
-def _wrong(param: str, wanted: str) -> InvalidRequest:
-    return InvalidRequest(f"{param} must be {wanted}", param=param, code="invalid_type")

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from attrs import define, field
 
+from aiproxy.dialects.refusals import cannot, wrong_value
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import InvalidRequest
 from aiproxy.wire.json import JSONError, loads
@@ -69,7 +70,7 @@ class Contents:
             elif role in ("tool", "function"):
                 self._add("user", self._result(message, where))
             else:
-                raise _cannot(f"{where}.role", f"messages of the role {role!r}")
+                raise cannot("google", f"{where}.role", f"messages of the role {role!r}")
             if message.get("name") and role != "function":
                 self.dropped.add("messages[].name")
         if not self.contents:
@@ -93,7 +94,7 @@ class Contents:
         if isinstance(content, str):
             return [{"text": content}]
         if not isinstance(content, list):
-            raise _wrong(f"{where}.content", "a text or a list of parts")
+            raise wrong_value(f"{where}.content", "a text or a list of parts")
         return [self._part(part, f"{where}.content[{place}]") for place, part in enumerate(content)]
 
     def _part(self, part: Any, where: str) -> Part:
@@ -111,7 +112,7 @@ class Contents:
             return _inline(f"audio/{told.get('format') or 'wav'}", told.get("data"), where)
         if kind == "file" and isinstance(told, Mapping):
             return _file(told, where)
-        raise _cannot(where, f"content parts of the type {kind!r}")
+        raise cannot("google", where, f"content parts of the type {kind!r}")
 
     # --- what the model said ------------------------------------------------------------
 
@@ -149,7 +150,9 @@ class Contents:
             function = call.get("function") if isinstance(call, Mapping) else None
             name = function.get("name") if isinstance(function, Mapping) else None
             if not isinstance(function, Mapping) or not isinstance(name, str):
-                raise _cannot(f"{where}.tool_calls[{place}]", "tool calls but those of functions")
+                raise cannot(
+                    "google", f"{where}.tool_calls[{place}]", "tool calls but those of functions"
+                )
             call_id = str(call.get("id") or "")
             self._names[call_id] = name
             written: Part = {"name": name, "args": _arguments(function.get("arguments"))}
@@ -213,21 +216,21 @@ def _response(text: str) -> dict[str, Any]:
 def _linked(url: Any, where: str) -> Part:
     """Write a file by its URL: one that holds it, one of Google's, or one on the web."""
     if not isinstance(url, str):
-        raise _wrong(where, "a part with a url")
+        raise wrong_value(where, "a part with a url")
     if url[:5].lower() == "data:":
         found = _DATA_URL.match(url)
         if found is None:
-            raise _wrong(where, "a data URL in base64")
+            raise wrong_value(where, "a data URL in base64")
         return _inline(found[1] or "application/octet-stream", url[found.end() :], where)
     if url.partition(":")[0].lower() not in ("http", "https", "gs"):
-        raise _wrong(where, "a data, http, https or gs URL")
+        raise wrong_value(where, "a data, http, https or gs URL")
     kind, _ = mimetypes.guess_type(urlsplit(url).path)
     return {"fileData": {"fileUri": url, **({"mimeType": kind} if kind else {})}}
 
 
 def _inline(kind: str, data: Any, where: str) -> Part:
     if not isinstance(data, str):
-        raise _wrong(where, "a part with data in base64")
+        raise wrong_value(where, "a part with data in base64")
     return {"inlineData": {"mimeType": kind, "data": data}}
 
 
@@ -239,11 +242,3 @@ def _file(told: Mapping[str, Any], where: str) -> Part:
         kind, _ = mimetypes.guess_type(name if isinstance(name, str) else "")
         return _inline(kind or "application/pdf", data, where)
     return _linked(told.get("file_id"), where)
-
-
-def _cannot(param: str, what: str) -> InvalidRequest:
-    return InvalidRequest(f"google takes no {what}", param=param, code="unsupported_value")
-
-
-def _wrong(param: str, wanted: str) -> InvalidRequest:
-    return InvalidRequest(f"{param} must be {wanted}", param=param, code="invalid_value")

@@ -14,6 +14,7 @@ from typing import Any, Final
 from attrs import define, field
 
 from aiproxy.dialects.gemini_messages import Contents
+from aiproxy.dialects.refusals import cannot, wrong_value
 from aiproxy.dialects.request_fields import OPENAI_ONLY
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import InvalidRequest
@@ -262,9 +263,7 @@ class RequestWriter:
         elif isinstance(tool, Mapping) and kind is None and tool:
             tools.append(dict(tool))  # Gemini's own.
         else:
-            raise InvalidRequest(
-                f"google takes no tools of the type {kind!r}", param=where, code="unsupported_value"
-            )
+            raise cannot("google", where, f"tools of the type {kind!r}")
 
 
 def _chosen(
@@ -290,11 +289,7 @@ def _chosen(
         ]
         functions = [function for function in functions if function["name"] in allowed]
     else:
-        raise InvalidRequest(
-            "tool_choice must be none, auto, required, or name a function",
-            param="tool_choice",
-            code="invalid_value",
-        )
+        raise wrong_value("tool_choice", "none, auto, required, or name a function")
     config["functionCallingConfig"] = calling
     return functions
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from aiproxy.dialects.face import StreamWriter, WrittenAnswer, read_object
 from aiproxy.dialects.images import ImagesAnswer, image_bytes, sniff
 from aiproxy.dialects.operations import ALL_IMAGES, IMAGES
+from aiproxy.dialects.refusals import wrong_type
 from aiproxy.dialects.shapes import Usage
 from aiproxy.errors import InvalidRequest, UpstreamFailed
 from aiproxy.wire.json import dumps
@@ -106,12 +107,12 @@ class LegacyImageFace(ImagesFace):
 def _check(request: dict[str, Any]) -> None:
     """Check the fields that the gateway itself, or all dialects rely on."""
     if not isinstance(request["model"], str):
-        raise _wrong("model", "a string")
+        raise wrong_type("model", "a string")
     prompt = request.get("prompt")
     if prompt is None:
         raise InvalidRequest("a prompt is required", param="prompt", code="missing_prompt")
     if not isinstance(prompt, str):
-        raise _wrong("prompt", "a string")
+        raise wrong_type("prompt", "a string")
     if not prompt or prompt.isspace():
         raise InvalidRequest("the prompt is empty", param="prompt", code="missing_prompt")
     if len(prompt) > _PROMPT_LIMIT:
@@ -122,20 +123,16 @@ def _check(request: dict[str, Any]) -> None:
         )
     stream = request.get("stream")
     if not isinstance(stream, bool | None):
-        raise _wrong("stream", "true or false")
+        raise wrong_type("stream", "true or false")
     if stream:
         raise _no_stream()
     n = request.get("n")
     if n is not None and (not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= 128):
-        raise _wrong("n", "a whole number from 1 to 128")
+        raise wrong_type("n", "a whole number from 1 to 128")
     if not isinstance(request.get("size"), str | None):
-        raise _wrong("size", "a text such as 1024x1024")
+        raise wrong_type("size", "a text such as 1024x1024")
     if request.get("response_format") not in (None, *_FORMATS):
-        raise _wrong("response_format", " or ".join(_FORMATS))
-
-
-def _wrong(param: str, wanted: str) -> InvalidRequest:
-    return InvalidRequest(f"{param} must be {wanted}", param=param, code="invalid_type")
+        raise wrong_type("response_format", " or ".join(_FORMATS))
 
 
 def _no_stream() -> InvalidRequest:

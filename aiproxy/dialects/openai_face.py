@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from aiproxy.dialects.face import WrittenAnswer, read_object
 from aiproxy.dialects.operations import CHAT
+from aiproxy.dialects.refusals import wrong_type
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest
 from aiproxy.errors import AIProxyError, InvalidRequest
 from aiproxy.wire.json import dumps
@@ -125,31 +126,27 @@ def _check(request: ChatRequest) -> None:
     if model is None or model == "":
         raise InvalidRequest("a model is required", param="model", code="missing_model")
     if not isinstance(model, str):
-        raise _wrong("model", "a string")
+        raise wrong_type("model", "a string")
     messages = request.get("messages")
     if messages is None:
         raise InvalidRequest("messages are required", param="messages", code="missing_messages")
     if not isinstance(messages, list):
-        raise _wrong("messages", "a list of messages")
+        raise wrong_type("messages", "a list of messages")
     if not messages:
         raise InvalidRequest(
             "at least one message is required", param="messages", code="missing_messages"
         )
     for place, message in enumerate(messages):
         if not isinstance(message, dict):
-            raise _wrong(f"messages[{place}]", "an object")
+            raise wrong_type(f"messages[{place}]", "an object")
         if not isinstance(message.get("role"), str):
-            raise _wrong(f"messages[{place}].role", "a string")
+            raise wrong_type(f"messages[{place}].role", "a string")
     if not isinstance(request.get("stream", False), _SWITCH):
-        raise _wrong("stream", "true or false")
+        raise wrong_type("stream", "true or false")
     if not isinstance(request.get("stream_options"), _OBJECT):
-        raise _wrong("stream_options", "an object")
+        raise wrong_type("stream_options", "an object")
     if not isinstance(request.get("tools"), _LIST):
-        raise _wrong("tools", "a list of tools")
+        raise wrong_type("tools", "a list of tools")
     n = request.get("n")
     if n is not None and (not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= 128):
-        raise _wrong("n", "a whole number from 1 to 128")
-
-
-def _wrong(param: str, wanted: str) -> InvalidRequest:
-    return InvalidRequest(f"{param} must be {wanted}", param=param, code="invalid_type")
+        raise wrong_type("n", "a whole number from 1 to 128")

@@ -16,6 +16,7 @@ from aiproxy.dialects.face import WrittenAnswer, read_object
 from aiproxy.dialects.json_splice import replace_string
 from aiproxy.dialects.multipart import MultipartForm, is_multipart
 from aiproxy.dialects.raw import RAW_REQUEST, RawRequest
+from aiproxy.dialects.refusals import wrong_type
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest
 from aiproxy.errors import AIProxyError, InvalidRequest
 from aiproxy.wire.json import dumps
@@ -125,12 +126,10 @@ class RawFace:
         if model is None or model == "":
             raise InvalidRequest("a model is required", param="model", code="missing_model")
         if not isinstance(model, str):
-            raise InvalidRequest("model must be a string", param="model", code="invalid_type")
+            raise wrong_type("model", "a string")
         stream = request.get("stream")
         if not isinstance(stream, bool | None):
-            raise InvalidRequest(
-                "stream must be true or false", param="stream", code="invalid_type"
-            )
+            raise wrong_type("stream", "true or false")
         if self.as_it_comes:
             request["stream"] = True
         return request
@@ -144,9 +143,7 @@ class RawFace:
             try:
                 request["model"] = model.decode()
             except UnicodeDecodeError:
-                raise InvalidRequest(
-                    "model must be text in UTF-8", param="model", code="invalid_type"
-                ) from None
+                raise wrong_type("model", "text in UTF-8") from None
         if stream is not None:
             request["stream"] = stream.strip().lower() in (b"true", b"1")
         return request
