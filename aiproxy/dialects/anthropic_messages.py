@@ -20,10 +20,10 @@ from attrs import define, field
 
 from aiproxy.dialects.anthropic_layout import THOUGHTS, lay_out
 from aiproxy.dialects.anthropic_parts import Block, is_blank, write_part
+from aiproxy.dialects.earlier_turns import find_extra, read_arguments
 from aiproxy.dialects.refusals import cannot, wrong_value
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import InvalidRequest
-from aiproxy.wire.json import JSONError, loads
 
 __all__ = ["Conversation"]
 
@@ -155,7 +155,7 @@ class Conversation:
         return blocks
 
     def _answer(self, message: Mapping[str, Any], where: str) -> list[Block]:
-        extra = _anthropic(message)
+        extra = find_extra(message, "anthropic")
         calls = self._calls(message, where)
         # LiteLLM's clients have them beside the content.
         thoughts = _kept(extra, "thinking_blocks") or _kept(message, "thinking_blocks")
@@ -204,9 +204,12 @@ class Conversation:
                 "type": "tool_use",
                 "id": self._new_id(str(call.get("id") or "")),
                 "name": name,
-                "input": _arguments(function.get("arguments")),
+                "input": read_arguments(function.get("arguments")),
             }
-            for field_, holder in (("caller", _anthropic(call)), ("cache_control", call)):
+            for field_, holder in (
+                ("caller", find_extra(call, "anthropic")),
+                ("cache_control", call),
+            ):
                 if holder.get(field_):
                     block[field_] = holder[field_]
             blocks.append(block)
@@ -245,13 +248,6 @@ class Conversation:
         return result
 
 
-def _anthropic(holder: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what the caller has kept of ours in a message or a call."""
-    extra = holder.get("extra_content")
-    ours = extra.get("anthropic") if isinstance(extra, Mapping) else None
-    return ours if isinstance(ours, Mapping) else {}
-
-
 def _kept(extra: Mapping[str, Any], name: str) -> list[Block]:
     """Return the entries of a list that the caller has kept, without their places in it."""
     told = extra.get(name)
@@ -260,14 +256,3 @@ def _kept(extra: Mapping[str, Any], name: str) -> list[Block]:
         for entry in (told if isinstance(told, list) else ())
         if isinstance(entry, Mapping) and isinstance(entry.get("type"), str)
     ]
-
-
-def _arguments(told: Any) -> dict[str, Any]:
-    """Read a call's arguments; what another model has garbled is kept as a text."""
-    if not isinstance(told, str):
-        return dict(told) if isinstance(told, Mapping) else {}
-    try:
-        arguments = loads(told) if told.strip() else {}
-    except JSONError:
-        return {"arguments": told}
-    return arguments if isinstance(arguments, dict) else {"arguments": arguments}

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from attrs import define, field
 
+from aiproxy.dialects.earlier_turns import find_extra, read_arguments
 from aiproxy.dialects.refusals import cannot, wrong_value
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import InvalidRequest
@@ -117,7 +118,7 @@ class Contents:
     # --- what the model said ------------------------------------------------------------
 
     def _answer(self, message: Mapping[str, Any], where: str) -> list[Part]:
-        extra = _google(message)
+        extra = find_extra(message, "google")
         told = extra.get("parts")
         listed = told if isinstance(told, list) else []
         parts: list[Part] = [part for part in listed if isinstance(part, dict)]
@@ -155,11 +156,13 @@ class Contents:
                 )
             call_id = str(call.get("id") or "")
             self._names[call_id] = name
-            written: Part = {"name": name, "args": _arguments(function.get("arguments"))}
+            written: Part = {"name": name, "args": read_arguments(function.get("arguments"))}
             if not legacy and call_id and not _MADE_ID.fullmatch(call_id):
                 written["id"] = call_id
             part: Part = {"functionCall": written}
-            signature = _google(call).get("thought_signature") or self.signature(call_id, name)
+            signature = find_extra(call, "google").get("thought_signature") or self.signature(
+                call_id, name
+            )
             if isinstance(signature, str):
                 part["thoughtSignature"] = signature
             elif self.needs_signatures and not parts:
@@ -185,24 +188,6 @@ class Contents:
             result["id"] = call_id
         # Files stand beside it (recorded).
         return [{"functionResponse": result}, *(part for part in parts if "text" not in part)]
-
-
-def _google(holder: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what the caller has kept of ours in a message or a call."""
-    extra = holder.get("extra_content")
-    google = extra.get("google") if isinstance(extra, Mapping) else None
-    return google if isinstance(google, Mapping) else {}
-
-
-def _arguments(told: Any) -> dict[str, Any]:
-    """Read a call's arguments; what another model has garbled is kept as a text."""
-    if not isinstance(told, str):
-        return dict(told) if isinstance(told, Mapping) else {}
-    try:
-        arguments = loads(told) if told.strip() else {}
-    except JSONError:
-        return {"arguments": told}
-    return arguments if isinstance(arguments, dict) else {"arguments": arguments}
 
 
 def _response(text: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from aiproxy.dialects.earlier_turns import find_extra
 from aiproxy.dialects.openai_repairs import find_payload
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import InvalidRequest
@@ -206,9 +207,7 @@ def _read_call(call: object, renamed: Mapping[str, str], param: str) -> dict[str
 
 def _find_state(call: Mapping[str, Any]) -> str | None:
     """Find the function state that a call began: our answer told it twice."""
-    more = call.get("extra_content")
-    told = more.get("gigachat") if isinstance(more, dict) else None
-    state = told.get("functions_state_id") if isinstance(told, dict) else None
+    state = find_extra(call, "gigachat").get("functions_state_id")
     if isinstance(state, str):
         return state
     identity = call.get("id")
