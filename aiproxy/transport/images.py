@@ -44,6 +44,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
+from aiproxy.dialects.images import sniff
 from aiproxy.errors import AIProxyError, InternalError, InvalidRequest
 from aiproxy.interfaces import IBodyConsumer, IImageFetcher
 from aiproxy.policy.addresses import IPAddress, is_plain_host, is_public
@@ -278,26 +279,12 @@ def _read_url(url: str) -> _Source:
 
 # --- the image ----------------------------------------------------------------------
 
+#: What models take.
+_KINDS = frozenset(f"image/{kind}" for kind in ("png", "jpeg", "webp", "gif", "heic", "heif"))
 #: What servers call images; object stores do not know, and the first bytes decide anyway.
-_MEDIA_TYPES = frozenset(
-    {
-        *("", "application/octet-stream", "binary/octet-stream"),
-        *(f"image/{kind}" for kind in ("png", "jpeg", "jpg", "webp", "gif", "heic", "heif")),
-    }
-)
+_MEDIA_TYPES = _KINDS | {"image/jpg", "", "application/octet-stream", "binary/octet-stream"}
 _NO_IMAGE = "it is not a PNG, JPEG, WebP, GIF or HEIF image"
 _TOO_LARGE = "it is too large, or all images of the request together are"
-
-# What the files begin with: RFC 2083, 3.1; ITU-T T.81, B.1.1; the specifications
-# of GIF89a and WebP; ISO 14496-12, 4.3 with the brands of ISO 23008-12, annex B.
-_BEGINNINGS = (
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), "png"),
-    (re.compile(rb"\xff\xd8\xff"), "jpeg"),
-    (re.compile(rb"GIF8[79]a"), "gif"),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), "webp"),
-    (re.compile(rb"....ftyp(?:hei[cxms]|hev[cxms])", re.DOTALL), "heic"),
-    (re.compile(rb"....ftyp(?:mif|msf)[12]", re.DOTALL), "heif"),
-)
 
 
 @define
@@ -348,7 +335,7 @@ def _write_data_url(image: bytes, source: _Source) -> str:
 
     :raises InvalidRequest: it is no image that we know.
     """
-    for beginning, kind in _BEGINNINGS:
-        if beginning.match(image):
-            return f"data:image/{kind};base64,{b64encode(image).decode('ascii')}"
-    raise source.failed(_NO_IMAGE)
+    kind = sniff(image)
+    if kind not in _KINDS:
+        raise source.failed(_NO_IMAGE)
+    return f"data:{kind};base64,{b64encode(image).decode('ascii')}"
