@@ -30,7 +30,8 @@ from aiproxy.errors import ContextTooLong, InvalidRequest, UpstreamFailed, Upstr
 from aiproxy.interfaces import IReply
 from aiproxy.providers.call import Call
 from aiproxy.providers.gigachat_images import draw
-from aiproxy.providers.http import Afterwards, HTTPProvider
+from aiproxy.providers.http import HTTPProvider
+from aiproxy.providers.http_reply import Afterwards
 from aiproxy.transport.collect import collect_some
 from aiproxy.wire.json import JSONError, loads
 

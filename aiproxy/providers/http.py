@@ -14,89 +14,34 @@ from typing import Any
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, DeferredSemaphore, fail
-from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aiproxy.config.schema import Model
-from aiproxy.dialects.dialect import AnswerReader, Dialect, WireRequest
+from aiproxy.dialects.dialect import Dialect, WireRequest
 from aiproxy.dialects.model_lists import ListedModel, list_route, read_model_list
 from aiproxy.dialects.openai import OpenAIDialect
 from aiproxy.dialects.operations import CHAT
 from aiproxy.dialects.parts import image_links, with_images
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import AIProxyError, InvalidRequest, UpstreamError
-from aiproxy.interfaces import IBodyConsumer, ICredentials, IImageFetcher, IProvider, IReply
+from aiproxy.interfaces import ICredentials, IImageFetcher, IProvider, IReply
 from aiproxy.policy.routing import Candidate
 from aiproxy.providers.call import Call, name_source
 from aiproxy.providers.credentials import KeyHeader
+from aiproxy.providers.http_reply import Afterwards, HTTPReply
 from aiproxy.transport.client import UpstreamClient, UpstreamResponse
 from aiproxy.transport.collect import collect
 from aiproxy.transport.tls import TLSSettings
 from aiproxy.wire.urls import join_url
 
-__all__ = ["HTTPProvider", "HTTPReply", "read_rate_limits", "tls_settings"]
+__all__ = ["HTTPProvider", "read_rate_limits", "tls_settings"]
 
 _DEFAULT_IDLE_SECONDS = 90.0
 #: What Anthropic, and other proxies of our kind, say of an error.
 _SHOULD_RETRY = {"true": True, "false": False}
 #: Of a list of models.
 _LIST_BYTES = 8 * 1024 * 1024
-
-
-class Afterwards:
-    """What has to be done when a call is over, however it ends."""
-
-    def __init__(self) -> None:
-        self._tasks: list[Callable[[], object]] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._tasks)
-
-    def add(self, task: Callable[[], object]) -> None:
-        """Add what is to be done."""
-        self._tasks.append(task)
-
-    def run(self) -> None:
-        """Do it, the last first; there is nothing left then."""
-        while self._tasks:
-            self._tasks.pop()()
-
-
-@implementer(IReply)
-@define
-class HTTPReply:
-    """
-    See :class:`aiproxy.interfaces.IReply`.
-
-    :param after: runs when the body has ended, or is not wanted any more.
-    """
-
-    response: UpstreamResponse
-    headers: Mapping[str, str]
-    dialect: AnswerReader
-    streamed: bool
-    dropped: tuple[str, ...] = ()
-    after: Afterwards | None = None
-
-    def take_whole(self) -> bytes | None:
-        """Take the body if all of it is here and nothing is left to be done."""
-        take_whole = getattr(self.response, "take_whole", None)
-        if take_whole is None or self.after:
-            return None
-        whole: bytes | None = take_whole()
-        return whole
-
-    def deliver(self, consumer: IBodyConsumer) -> None:
-        """Start the body."""
-        # Few wait for the end: nothing else stands in the body's way.
-        self.response.deliver(_Ending(consumer, self.after.run) if self.after else consumer)
-
-    def abandon(self) -> None:
-        """Close the connection."""
-        self.response.abandon()
-        if self.after is not None:
-            self.after.run()
 
 
 @implementer(IProvider)
@@ -375,41 +320,6 @@ def _name_failure(failure: Failure, candidate: Candidate) -> Failure:
     if isinstance(failure.value, AIProxyError):
         name_source(failure.value, candidate)
     return failure
-
-
-@implementer(IBodyConsumer, IPushProducer)
-@define
-class _Ending:
-    """Between a body and its consumer: notes when it is over, whoever ends it."""
-
-    consumer: IBodyConsumer
-    over: Callable[[], None]
-    _producer: IPushProducer = field(init=False)
-
-    def begin(self, producer: IPushProducer) -> None:
-        self._producer = producer
-        self.consumer.begin(self)
-
-    def received(self, data: bytes) -> None:
-        self.consumer.received(data)
-
-    def finished(self) -> None:
-        self.over()
-        self.consumer.finished()
-
-    def failed(self, reason: Exception) -> None:
-        self.over()
-        self.consumer.failed(reason)
-
-    def pauseProducing(self) -> None:
-        self._producer.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        self._producer.resumeProducing()
-
-    def stopProducing(self) -> None:
-        self._producer.stopProducing()
-        self.over()
 
 
 def tls_settings(model: Model) -> TLSSettings:
