@@ -14,11 +14,11 @@ from twisted.web.client import URI
 from twisted.web.http_headers import Headers
 
 from aiproxy.transport.bodies import BytesBody
-from aiproxy.transport.connection import ReusedConnection
 from aiproxy.transport.http.connection import HTTPConnection
 from aiproxy.transport.http.exchange import HTTPExchange
 from aiproxy.transport.http.routes import UpstreamRoute
 from aiproxy.transport.http.stock_client import PoolView
+from aiproxy.transport.http.stock_connection import ReusedConnection
 from aiproxy.transport.pool import ConnectionCounts, Origin, UpstreamPool
 from aiproxy.transport.tls import TLSSettings
 from tests.transport.upstreams import MemoryConnection, MemoryUpstream, answer

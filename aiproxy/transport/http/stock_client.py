@@ -20,10 +20,10 @@ from zope.interface import implementer
 
 from aiproxy.interfaces import IBodyConsumer
 from aiproxy.transport.bodies import BodyDelivery, BytesBody, Nobody
-from aiproxy.transport.connection import ReusedConnection, UpstreamConnection
 from aiproxy.transport.endpoints import UpstreamEndpoints
 from aiproxy.transport.failures import read_failure, read_refusal
 from aiproxy.transport.http.fields import FRAMING, read_fields
+from aiproxy.transport.http.stock_connection import ReusedConnection, StockConnection
 from aiproxy.transport.pool import Origin, UpstreamPool
 from aiproxy.transport.proxies import Proxy
 from aiproxy.transport.tls import TLSSettings
@@ -180,11 +180,11 @@ class PoolView:
 
     def getConnection(
         self, key: Origin, endpoint: IStreamClientEndpoint
-    ) -> Deferred[UpstreamConnection | ReusedConnection]:
+    ) -> Deferred[StockConnection | ReusedConnection]:
         """Return a connection for one request: an idle one, or else a fresh one."""
         kept = (key, self.tls)
         secure = key[0] == b"https"
-        build = partial(UpstreamConnection, kept, self.idle_timeout, self.pool, secure=secure)
+        build = partial(StockConnection, kept, self.idle_timeout, self.pool, secure=secure)
 
         def connect() -> Deferred[Any]:
             return self.pool.connect(endpoint, build)
@@ -193,7 +193,7 @@ class PoolView:
         if connection is None:
             return connect()
         connection.idle_timeout = self.idle_timeout
-        return succeed(ReusedConnection(cast(UpstreamConnection, connection), connect))
+        return succeed(ReusedConnection(cast(StockConnection, connection), connect))
 
 
 class _ProxiedAgent(Agent):

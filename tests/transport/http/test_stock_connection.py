@@ -1,4 +1,4 @@
-"""Tests of :mod:`aiproxy.transport.connection`."""
+"""Tests of :mod:`aiproxy.transport.http.stock_connection`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zope.interface.verify import verifyObject
 
 from aiproxy.errors import AIProxyError, AnswerTooLarge, StreamCut, UpstreamFailed
 from aiproxy.transport.bodies import BodyDelivery, BytesBody
-from aiproxy.transport.connection import ReusedConnection, UpstreamConnection
+from aiproxy.transport.http.stock_connection import ReusedConnection, StockConnection
 from aiproxy.transport.pool import PooledConnection
 from aiproxy.transport.stages import Stages
 from aiproxy.transport.tls import TLSSettings
@@ -67,8 +67,8 @@ class ConnectionTests(SynchronousTestCase):
         self.owner = RecordingOwner()
         self.connection, self.transport = self.connect()
 
-    def connect(self, *, secure: bool = False) -> tuple[UpstreamConnection, MemoryTransport]:
-        connection = UpstreamConnection(KEY, 90.0, self.owner, secure=secure)
+    def connect(self, *, secure: bool = False) -> tuple[StockConnection, MemoryTransport]:
+        connection = StockConnection(KEY, 90.0, self.owner, secure=secure)
         transport = MemoryTransport(self.clock, connection)
         connection.makeConnection(transport)
         return connection, transport
@@ -256,17 +256,17 @@ class ReusedConnectionTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = MemoryReactorClock()
-        self.opened: list[tuple[UpstreamConnection, MemoryTransport]] = []
+        self.opened: list[tuple[StockConnection, MemoryTransport]] = []
         self.old, self.old_transport = self.open()
         self.asked = ReusedConnection(self.old, self.fresh).request(post(b"the body"))
 
-    def open(self) -> tuple[UpstreamConnection, MemoryTransport]:
-        connection = UpstreamConnection(KEY, 90.0, RecordingOwner(), secure=False)
+    def open(self) -> tuple[StockConnection, MemoryTransport]:
+        connection = StockConnection(KEY, 90.0, RecordingOwner(), secure=False)
         transport = MemoryTransport(self.clock, connection)
         connection.makeConnection(transport)
         return connection, transport
 
-    def fresh(self) -> Deferred[UpstreamConnection]:
+    def fresh(self) -> Deferred[StockConnection]:
         self.opened.append(self.open())
         return self.opened[-1][0].when_ready()
 

@@ -26,14 +26,14 @@ from zope.interface import implementer
 from aiproxy.errors import AIProxyError, AnswerTooLarge, StreamCut, UpstreamFailed
 from aiproxy.transport.pool import ConnectionKey, ConnectionOwner
 
-__all__ = ["ReusedConnection", "UpstreamConnection"]
+__all__ = ["ReusedConnection", "StockConnection"]
 
 # The largest block of headers that we take; real ones stay under 8 KiB.
 _MAX_HEAD_BYTES = 64 * 1024
 
 
 @implementer(IHandshakeListener)
-class UpstreamConnection(HTTP11ClientProtocol):
+class StockConnection(HTTP11ClientProtocol):
     """
     One connection to an upstream.
 
@@ -62,9 +62,9 @@ class UpstreamConnection(HTTP11ClientProtocol):
         self._due = False
         self._agreed = not secure
         self._end: Failure | None = None
-        self._ready: Deferred[UpstreamConnection] | None = None
+        self._ready: Deferred[StockConnection] | None = None
 
-    def when_ready(self) -> Deferred[UpstreamConnection]:
+    def when_ready(self) -> Deferred[StockConnection]:
         """
         Fire when requests can be sent: with TLS, when the upstream has proven who it is.
 
@@ -164,7 +164,7 @@ class UpstreamConnection(HTTP11ClientProtocol):
         if ready is not None:
             ready.errback(self._end)
 
-    def _cancel(self, _: Deferred[UpstreamConnection]) -> None:
+    def _cancel(self, _: Deferred[StockConnection]) -> None:
         self._ready = None
         self.abort_now()
 
@@ -214,8 +214,8 @@ class ReusedConnection:
     :param connect: opens a fresh connection.
     """
 
-    connection: UpstreamConnection
-    connect: Callable[[], Deferred[UpstreamConnection]]
+    connection: StockConnection
+    connect: Callable[[], Deferred[StockConnection]]
 
     def request(self, request: Request) -> Deferred[IResponse]:
         """Send one request, twice if need be."""
