@@ -19,10 +19,10 @@ from twisted.python.failure import Failure
 
 from aiproxy.errors import AIProxyError
 
-__all__ = ["AHEAD", "AccessToken", "SharedResult", "TokenKeeper"]
+__all__ = ["AccessToken", "TokenKeeper"]
 
 #: Seconds before its end in which a token is replaced.
-AHEAD = 60.0
+_AHEAD_SECONDS = 60.0
 
 _T = TypeVar("_T")
 
@@ -39,7 +39,7 @@ class AccessToken:
     expires: float
 
 
-class SharedResult(Generic[_T]):
+class _SharedResult(Generic[_T]):
     """
     One result that several wait for.
 
@@ -91,7 +91,7 @@ class TokenKeeper:
     ask: Callable[[], Deferred[AccessToken]]
     wall: Callable[[], float]
     _token: AccessToken | None = field(init=False, default=None)
-    _asked: SharedResult[AccessToken] | None = field(init=False, default=None)
+    _asked: _SharedResult[AccessToken] | None = field(init=False, default=None)
 
     def find(self) -> Deferred[AccessToken]:
         """
@@ -100,7 +100,7 @@ class TokenKeeper:
         Near its end it is replaced; as long as that fails it is good until
         its end.
         """
-        if self._lasts(AHEAD):
+        if self._lasts(_AHEAD_SECONDS):
             return succeed(self._token)  # type: ignore[arg-type]
         fresh = self._join()
         fresh.addErrback(self._make_do)
@@ -134,12 +134,12 @@ class TokenKeeper:
         if asked is not None and not asked.abandoned:
             return asked.wait()
         source = self.ask()
-        asked = self._asked = SharedResult(source)
+        asked = self._asked = _SharedResult(source)
         fresh = asked.wait()
         source.addBoth(self._came, asked)
         return fresh
 
-    def _came(self, result: AccessToken | Failure, asked: SharedResult[AccessToken]) -> None:
+    def _came(self, result: AccessToken | Failure, asked: _SharedResult[AccessToken]) -> None:
         if self._asked is asked:
             self._asked = None
         if isinstance(result, AccessToken):

@@ -20,10 +20,10 @@ from aiproxy.gateway.metric_families import FAMILIES, Family
 from aiproxy.gateway.metrics import Dump
 from aiproxy.web.request import ClientRequest
 
-__all__ = ["DumpCollector", "MetricsRoute"]
+__all__ = ["MetricsRoute"]
 
 
-class DumpCollector(Collector):
+class _DumpCollector(Collector):
     """
     Makes families of a dump.
 
@@ -58,7 +58,7 @@ class MetricsRoute:
         """Answer in the format that ``Accept`` asks for."""
         encode, content_type = choose_encoder(request.header("accept") or "")
         registry = CollectorRegistry()
-        registry.register(DumpCollector(await self._gather()))
+        registry.register(_DumpCollector(await self._gather()))
         registry.register(self._process)
         request.write_body(encode(registry), content_type)
 
