@@ -17,7 +17,7 @@ from dotenv.parser import parse_stream
 
 from aiproxy.config.secret import Secret
 from aiproxy.config.secret_files import SecretFiles
-from aiproxy.config.sources import Sources
+from aiproxy.config.sources import Sources, file_trouble
 from aiproxy.errors import Problem
 from aiproxy.wire.durations import read_duration
 
@@ -83,9 +83,9 @@ def read_environment(
     file = names[0]
     try:
         data = sources.take(folder / file, MAX_ENV_BYTES)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or "not a file name"
-        return Environment(dict(process)), [Problem(f"cannot be read: {reason}", file)]
+    except (OSError, ValueError) as error:
+        problem = Problem(f"cannot be read: {file_trouble(error)}", file)
+        return Environment(dict(process)), [problem]
     if len(data) > MAX_ENV_BYTES:
         return Environment(dict(process)), [Problem("is too large for a .env file", file)]
     try:

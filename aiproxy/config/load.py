@@ -27,7 +27,7 @@ from aiproxy.config.reading import Place, Reading
 from aiproxy.config.resolve import Resolver
 from aiproxy.config.schema import Config
 from aiproxy.config.secret_files import SecretFiles
-from aiproxy.config.sources import Sources
+from aiproxy.config.sources import Sources, file_trouble
 from aiproxy.config.tree import MAX_FILE_BYTES, read_tree
 from aiproxy.config.unknown_keys import find_homes
 from aiproxy.errors import ConfigurationError, Problem
@@ -144,9 +144,8 @@ def _read_file(
     file = reading.file or ""
     try:
         data = sources.take(path, MAX_FILE_BYTES)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or "not a file name"
-        reading.problem(Place(), f"cannot be read: {reason}")
+    except (OSError, ValueError) as error:
+        reading.problem(Place(), f"cannot be read: {file_trouble(error)}")
         return None
     tree, problems = read_tree(data, file, environment.variables)
     reading.problems.extend(problems)

@@ -10,7 +10,7 @@ from typing import Final
 from attrs import frozen
 
 from aiproxy.config.secret import Secret, read_secret
-from aiproxy.config.sources import Sources
+from aiproxy.config.sources import Sources, file_trouble
 
 __all__ = ["SecretFiles"]
 
@@ -68,9 +68,8 @@ class SecretFiles:
     def _take(self, name: str) -> str:
         try:
             data = self.sources.take(self.folder / name, _MOST_BYTES)
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            reason = getattr(error, "strerror", None) or "not a file name"
-            raise ValueError(f"cannot be read: {reason}") from None
+        except (OSError, ValueError) as error:
+            raise ValueError(f"cannot be read: {file_trouble(error)}") from None
         if len(data) > _MOST_BYTES:
             raise ValueError("is too long for a secret")
         try:

@@ -13,7 +13,12 @@ import json
 import os
 from pathlib import Path
 
-__all__ = ["Sources"]
+__all__ = ["Sources", "file_trouble"]
+
+
+def file_trouble(error: OSError | ValueError) -> str:
+    """Say why a file cannot be used: a ``ValueError`` is of a name with a NUL in it."""
+    return getattr(error, "strerror", None) or "not a file name"
 
 
 class Sources:

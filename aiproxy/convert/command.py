@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from aiproxy.config.sources import file_trouble
 from aiproxy.config.tree import MAX_FILE_BYTES
 from aiproxy.convert.litellm import convert, included
 from aiproxy.convert.litellm_values import Findings, Value, read_value
@@ -67,9 +68,8 @@ def _take(path: Path, asked: Problem) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or "not a file name"
-        message = f"{asked.message}cannot be read: {reason}"
+    except (OSError, ValueError) as error:
+        message = f"{asked.message}cannot be read: {file_trouble(error)}"
         raise ConfigurationError([Problem(message, asked.file, asked.line)]) from None
 
 
@@ -84,5 +84,5 @@ def _write(name: str, text: str, mode: int, force: bool) -> None:
             [Problem("is there already; --force overwrites it", name)]
         ) from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a file name"
-        raise ConfigurationError([Problem(f"cannot be written: {reason}", name)]) from None
+        message = f"cannot be written: {file_trouble(error)}"
+        raise ConfigurationError([Problem(message, name)]) from None
