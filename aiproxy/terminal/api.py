@@ -41,6 +41,7 @@ __all__ = [
     "ModelRow",
     "Stream",
     "Usage",
+    "add_key_argument",
     "add_server_arguments",
     "connect",
 ]
@@ -171,6 +172,11 @@ class Api:
 def add_server_arguments(parser: ArgumentParser) -> None:
     """Add the options that :func:`connect` reads."""
     parser.add_argument("--url", metavar="URL", help="the server (http://127.0.0.1:$PORT)")
+    add_key_argument(parser)
+
+
+def add_key_argument(parser: ArgumentParser) -> None:
+    """Add the option that tells who asks; :func:`connect` reads it, too."""
     parser.add_argument(
         "--key",
         metavar="KEY",

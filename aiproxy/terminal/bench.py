@@ -16,7 +16,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, react
 
-from aiproxy.terminal.api import Api, connect
+from aiproxy.terminal import INTERRUPTED
+from aiproxy.terminal.api import Api, add_key_argument, connect
 from aiproxy.terminal.chat_stream import ApiError
 from aiproxy.terminal.load import FirstFailed, Load
 from aiproxy.terminal.load_figures import Report, make_report
@@ -85,11 +86,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="SECONDS",
         help="an answer that has not ended by then has failed (60)",
     )
-    parser.add_argument(
-        "--key",
-        metavar="KEY",
-        help="a client's key ($AIPROXY_KEY; for a server on this machine else $AUTH_TOKEN)",
-    )
+    add_key_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -101,7 +98,7 @@ def run(parsed: Namespace) -> int:
     except ApiError as error:
         return _complain(error)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     plan = _make_plan(parsed)
     warmup = plan.connections if parsed.warmup is None else parsed.warmup
     number = random.SystemRandom().randrange(10**8, 10**9)

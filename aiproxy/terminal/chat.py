@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from aiproxy.terminal import INTERRUPTED
 from aiproxy.terminal.api import Api, ApiError, Delta, ModelRow, add_server_arguments, connect
 from aiproxy.terminal.chat_stream import printable
 from aiproxy.terminal.conversation import Conversation
 
 __all__ = ["add_arguments", "run"]
-
-_INTERRUPTED = 130  # as shells say it of a process that SIGINT ended
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -45,7 +44,7 @@ def run(parsed: Namespace) -> int:
         print(f"aiproxy chat: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def _answer_once(api: Api, parsed: Namespace) -> int:

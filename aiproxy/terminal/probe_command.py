@@ -22,6 +22,7 @@ from aiproxy.config.environment import read_environment
 from aiproxy.config.schema import Config
 from aiproxy.config.sources import Sources
 from aiproxy.errors import AIProxyError
+from aiproxy.terminal import INTERRUPTED
 from aiproxy.terminal.probe import probe
 from aiproxy.terminal.probe_questions import find_questions
 from aiproxy.terminal.probe_report import (
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_probe_arguments", "run_probe"]
 
-_INTERRUPTED: Final = 130  # as shells say it of a process that SIGINT ended
 #: So many that are waited for are named.
 _FEW: Final = 3
 
@@ -111,7 +111,7 @@ def run_probe(config: Config, options: Namespace) -> int:
     _print(results, options)
     if not whole:
         print("interrupted", file=sys.stderr)
-        return _INTERRUPTED
+        return INTERRUPTED
     return 1 if any(one.outcome == "failed" for one in results) else 0
 
 
