@@ -15,7 +15,7 @@ from typing import Any
 from aiproxy.dialects.embeddings import BASE64, FLOAT
 from aiproxy.dialects.face import StreamWriter, WrittenAnswer, read_object
 from aiproxy.dialects.operations import EMBEDDINGS
-from aiproxy.dialects.refusals import wrong_type
+from aiproxy.dialects.refusals import missing, wrong_type
 from aiproxy.dialects.shapes import ChatAnswer, ChatRequest
 from aiproxy.errors import InvalidRequest
 from aiproxy.wire.json import dumps
@@ -61,7 +61,7 @@ class EmbeddingsFace:
 def _check(request: ChatRequest) -> None:
     model = request.get("model")
     if model is None or model == "":
-        raise InvalidRequest("a model is required", param="model", code="missing_model")
+        raise missing("model", "a model is required")
     if not isinstance(model, str):
         raise wrong_type("model", "a string")
     _check_input(request.get("input"))
@@ -84,7 +84,7 @@ def _check(request: ChatRequest) -> None:
 def _check_input(told: Any) -> None:
     """Check that the input is a text or texts, or either in token ids, and none of them empty."""
     if told is None:
-        raise InvalidRequest("an input is required", param="input", code="missing_input")
+        raise missing("input", "an input is required")
     if not isinstance(told, str | list):
         raise wrong_type("input", "a text, a list of texts, or either in token ids")
     _check_filled("input", told)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiproxy.dialects.face import StreamWriter, WrittenAnswer, read_object
 from aiproxy.dialects.images import ImagesAnswer, image_bytes, sniff
 from aiproxy.dialects.operations import ALL_IMAGES, IMAGES
-from aiproxy.dialects.refusals import wrong_type
+from aiproxy.dialects.refusals import missing, wrong_type
 from aiproxy.dialects.shapes import Usage
 from aiproxy.errors import InvalidRequest, UpstreamFailed
 from aiproxy.wire.json import dumps
@@ -36,9 +36,6 @@ class ImagesFace:
         :raises InvalidRequest: with the field at fault in ``param``.
         """
         request = read_object(body)
-        model = request.get("model")
-        if model is None or model == "":
-            raise InvalidRequest("a model is required", param="model", code="missing_model")
         _check(request)
         return request
 
@@ -106,15 +103,18 @@ class LegacyImageFace(ImagesFace):
 
 def _check(request: dict[str, Any]) -> None:
     """Check the fields that the gateway itself, or all dialects rely on."""
-    if not isinstance(request["model"], str):
+    model = request.get("model")
+    if model is None or model == "":
+        raise missing("model", "a model is required")
+    if not isinstance(model, str):
         raise wrong_type("model", "a string")
     prompt = request.get("prompt")
     if prompt is None:
-        raise InvalidRequest("a prompt is required", param="prompt", code="missing_prompt")
+        raise missing("prompt", "a prompt is required")
     if not isinstance(prompt, str):
         raise wrong_type("prompt", "a string")
     if not prompt or prompt.isspace():
-        raise InvalidRequest("the prompt is empty", param="prompt", code="missing_prompt")
+        raise missing("prompt", "the prompt is empty")
     if len(prompt) > _PROMPT_LIMIT:
         raise InvalidRequest(
             f"the prompt has {len(prompt)} characters: {_PROMPT_LIMIT} are the most",

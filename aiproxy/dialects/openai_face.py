@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from aiproxy.dialects.face import WrittenAnswer, read_object
 from aiproxy.dialects.operations import CHAT
-from aiproxy.dialects.refusals import wrong_type
+from aiproxy.dialects.refusals import missing, wrong_type
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest
-from aiproxy.errors import AIProxyError, InvalidRequest
+from aiproxy.errors import AIProxyError
 from aiproxy.wire.json import dumps
 from aiproxy.wire.sse import DONE, write_event
 
@@ -124,18 +124,16 @@ def _check(request: ChatRequest) -> None:
     """Check the fields that the gateway itself relies on."""
     model = request.get("model")
     if model is None or model == "":
-        raise InvalidRequest("a model is required", param="model", code="missing_model")
+        raise missing("model", "a model is required")
     if not isinstance(model, str):
         raise wrong_type("model", "a string")
     messages = request.get("messages")
     if messages is None:
-        raise InvalidRequest("messages are required", param="messages", code="missing_messages")
+        raise missing("messages", "messages are required")
     if not isinstance(messages, list):
         raise wrong_type("messages", "a list of messages")
     if not messages:
-        raise InvalidRequest(
-            "at least one message is required", param="messages", code="missing_messages"
-        )
+        raise missing("messages", "at least one message is required")
     for place, message in enumerate(messages):
         if not isinstance(message, dict):
             raise wrong_type(f"messages[{place}]", "an object")

@@ -16,9 +16,9 @@ from aiproxy.dialects.face import WrittenAnswer, read_object
 from aiproxy.dialects.json_splice import replace_string
 from aiproxy.dialects.multipart import MultipartForm, is_multipart
 from aiproxy.dialects.raw import RAW_REQUEST, RawRequest
-from aiproxy.dialects.refusals import wrong_type
+from aiproxy.dialects.refusals import missing, wrong_type
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest
-from aiproxy.errors import AIProxyError, InvalidRequest
+from aiproxy.errors import AIProxyError
 from aiproxy.wire.json import dumps
 from aiproxy.wire.sse import write_event
 
@@ -124,7 +124,7 @@ class RawFace:
             request = {**document, RAW_REQUEST: raw}
         model = request.get("model")
         if model is None or model == "":
-            raise InvalidRequest("a model is required", param="model", code="missing_model")
+            raise missing("model", "a model is required")
         if not isinstance(model, str):
             raise wrong_type("model", "a string")
         stream = request.get("stream")

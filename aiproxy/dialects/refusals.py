@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from aiproxy.errors import InvalidRequest
 
-__all__ = ["cannot", "wrong_type", "wrong_value"]
+__all__ = ["cannot", "missing", "wrong_type", "wrong_value"]
+
+
+def missing(param: str, message: str) -> InvalidRequest:
+    """Make the error for a field that there has to be, and that is not there or empty."""
+    return InvalidRequest(message, param=param, code=f"missing_{param}")
 
 
 def wrong_type(param: str, wanted: str) -> InvalidRequest:
