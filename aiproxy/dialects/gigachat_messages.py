@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from aiproxy.dialects.earlier_turns import find_extra
 from aiproxy.dialects.openai_repairs import find_payload
+from aiproxy.dialects.parts import image_url
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import InvalidRequest
 from aiproxy.wire.json import JSONError, dumps, loads
@@ -132,21 +133,12 @@ def _parts(message: Mapping[str, Any]) -> list[Any]:
 def _images(message: Mapping[str, Any]) -> list[str]:
     if message["role"] != "user":
         return []
-    return [url for part in _parts(message) if (url := _image(part)) is not None]
-
-
-def _image(part: object) -> str | None:
-    """Return the URL of a part that is an image."""
-    if not isinstance(part, dict) or part.get("type") != "image_url":
-        return None
-    told = part.get("image_url")
-    url = told.get("url") if isinstance(told, dict) else told
-    return url if isinstance(url, str) else None
+    return [url for part in _parts(message) if (url := image_url(part)) is not None]
 
 
 def _without_url(part: Any) -> Any:
     """Leave of an image only what else was asked for, to be named as dropped."""
-    if _image(part) is None:
+    if image_url(part) is None:
         return part
     told = part["image_url"]
     detail = told.get("detail") if isinstance(told, dict) else None

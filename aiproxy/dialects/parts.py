@@ -1,4 +1,4 @@
-"""Content parts of messages: the images that are only named by a URL."""
+"""Content parts of messages: the images, by their URLs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from aiproxy.dialects.shapes import ChatRequest
 
-__all__ = ["image_links", "with_images"]
+__all__ = ["image_links", "image_url", "with_images"]
 
 
 def image_links(request: ChatRequest) -> tuple[str, ...]:
@@ -48,12 +48,18 @@ def _parts(request: ChatRequest) -> Iterator[Any]:
             yield from content
 
 
-def _link(part: object) -> str | None:
-    """Return the URL of a part that is an image on the web."""
+def image_url(part: object) -> str | None:
+    """Return the URL of a part that is an image."""
     if not isinstance(part, dict) or part.get("type") != "image_url":
         return None
     told = part.get("image_url")
     url = told.get("url") if isinstance(told, dict) else told
-    if isinstance(url, str) and url[:8].lower().startswith(("http://", "https://")):
+    return url if isinstance(url, str) else None
+
+
+def _link(part: object) -> str | None:
+    """Return the URL of a part that is an image on the web."""
+    url = image_url(part)
+    if url is not None and url[:8].lower().startswith(("http://", "https://")):
         return url
     return None
