@@ -12,6 +12,7 @@ from typing import Any, Final
 from attrs import define, field
 
 from aiproxy.dialects.anthropic_models import ClaudeModel
+from aiproxy.dialects.thought_wish import read_thought_wish
 
 __all__ = ["Thinking", "limit_of"]
 
@@ -59,17 +60,12 @@ class Thinking:
         if "thinking" in asked:
             self.body["thinking"] = asked["thinking"]
             return
-        told = asked.get("reasoning")
-        wish: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
-        effort = asked.get("reasoning_effort", wish.get("effort"))
-        budget = wish.get("max_tokens")
-        if wish.get("enabled") is False:
-            effort, budget = "none", None
-        name = "reasoning_effort" if "reasoning_effort" in asked else "reasoning"
+        wish = read_thought_wish(asked)
+        effort, budget = wish.effort, wish.budget
         if effort == "none":
-            self._stop(name)
+            self._stop(wish.field)
             return
-        if effort is None and budget is None and not wish.get("enabled"):
+        if not wish.is_told:
             return
         thinking: dict[str, Any]
         if self.model.adapts and not (self.model.has_budget and isinstance(budget, int)):
@@ -81,10 +77,10 @@ class Thinking:
         else:
             tokens = self._tokens(budget, effort, limit_of(asked))
             if forgotten or not tokens:
-                self.dropped.add(name)
+                self.dropped.add(wish.field)
                 return
             thinking = {"type": "enabled", "budget_tokens": tokens}
-        if wish.get("exclude"):
+        if wish.hides:
             if self.model.can_omit_thoughts:
                 thinking["display"] = "omitted"
             else:

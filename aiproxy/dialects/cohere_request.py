@@ -19,6 +19,7 @@ from attrs import define, field
 from aiproxy.dialects.refusals import cannot, wrong_value
 from aiproxy.dialects.request_fields import OPENAI_ONLY
 from aiproxy.dialects.shapes import ChatRequest
+from aiproxy.dialects.thought_wish import read_thought_wish
 from aiproxy.wire.json import dumps
 
 __all__ = ["RequestWriter"]
@@ -193,21 +194,19 @@ class RequestWriter:
         return {**body, **self._thinking(asked)}
 
     def _thinking(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        told = asked.get("reasoning")
-        wish: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
-        effort, budget = asked.get("reasoning_effort", wish.get("effort")), wish.get("max_tokens")
-        off = effort == "none" or wish.get("enabled") is False
-        if not off and effort is None and budget is None and not wish.get("enabled"):
+        wish = read_thought_wish(asked)
+        if not wish.is_told:
             return {}
+        off = wish.effort == "none"
         if _UNTHINKING.match(self.model.rpartition("/")[2].lower()):
             if not off:
-                self.dropped.add("reasoning_effort" if "reasoning_effort" in asked else "reasoning")
+                self.dropped.add(wish.field)
             return {}
         if off:
             return {"thinking": {"type": "disabled"}}
-        if wish.get("exclude"):
+        if wish.hides:
             self.dropped.add("reasoning.exclude")
-        budget = budget or _BUDGETS.get(str(effort))
+        budget = wish.budget or _BUDGETS.get(str(wish.effort))
         return {"thinking": {"type": "enabled", **({"token_budget": budget} if budget else {})}}
 
     def _format(

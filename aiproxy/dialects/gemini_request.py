@@ -17,6 +17,7 @@ from aiproxy.dialects.gemini_messages import Contents
 from aiproxy.dialects.refusals import cannot, wrong_value
 from aiproxy.dialects.request_fields import OPENAI_ONLY
 from aiproxy.dialects.shapes import ChatRequest
+from aiproxy.dialects.thought_wish import read_thought_wish
 from aiproxy.errors import InvalidRequest
 from aiproxy.wire.json import dumps
 
@@ -186,16 +187,12 @@ class RequestWriter:
         return ""
 
     def _think(self, asked: Mapping[str, Any]) -> None:
-        told = asked.get("reasoning")
-        wish: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
-        effort = asked.get("reasoning_effort", wish.get("effort"))
-        budget = wish.get("max_tokens")
-        if wish.get("enabled") is False:
-            effort, budget = "none", None
-        if effort is None and budget is None and not wish.get("enabled"):
+        wish = read_thought_wish(asked)
+        effort, budget = wish.effort, wish.budget
+        if not wish.is_told:
             return
         if not self.model.thinks:
-            self.dropped.add("reasoning_effort" if "reasoning_effort" in asked else "reasoning")
+            self.dropped.add(wish.field)
             return
         config: dict[str, Any] = {}
         if isinstance(budget, int):
@@ -206,7 +203,7 @@ class RequestWriter:
                 config["thinkingBudget"] = max(tokens, self.model.least_budget)
             else:
                 config["thinkingLevel"] = self.model.levels.get(effort, "high")
-        if effort != "none" and not wish.get("exclude"):
+        if effort != "none" and not wish.hides:
             config["includeThoughts"] = True
         self._config["thinkingConfig"] = config
 
