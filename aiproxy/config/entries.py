@@ -25,6 +25,11 @@ __all__ = ["File", "HttpClientEntry", "KeyEntry", "ModelEntry", "ProviderEntry"]
 Token: TypeAlias = Secret | MissingSecret
 
 
+def _limit(counted: str) -> Any:
+    """Return a field for a limit of a key or a model."""
+    return field(default=0, metadata=key(scalars.count, f"{counted}; 0: no limit."))
+
+
 @frozen
 class HttpClientEntry:
     """``http_client_config``, as in the Go proxy; zeros mean nothing is set."""
@@ -67,21 +72,11 @@ class KeyEntry:
             default="all",
         ),
     )
-    requests_per_minute: int = field(
-        default=0, metadata=key(scalars.count, "Requests in any minute; 0: no limit.")
-    )
-    requests_per_hour: int = field(
-        default=0, metadata=key(scalars.count, "Requests in any hour; 0: no limit.")
-    )
-    requests_per_day: int = field(
-        default=0, metadata=key(scalars.count, "Requests in any day; 0: no limit.")
-    )
-    tokens_per_minute: int = field(
-        default=0, metadata=key(scalars.count, "Tokens in any minute; 0: no limit.")
-    )
-    max_concurrent: int = field(
-        default=0, metadata=key(scalars.count, "Requests at the same time; 0: no limit.")
-    )
+    requests_per_minute: int = _limit("Requests in any minute")
+    requests_per_hour: int = _limit("Requests in any hour")
+    requests_per_day: int = _limit("Requests in any day")
+    tokens_per_minute: int = _limit("Tokens in any minute")
+    max_concurrent: int = _limit("Requests at the same time")
     expires: datetime | None = field(
         default=None,
         metadata=key(
@@ -225,21 +220,11 @@ class ModelEntry:
     weight: float = field(
         default=1.0, metadata=key(scalars.weight, "Share within a `weighted` group.")
     )
-    requests_per_minute: int = field(
-        default=0, metadata=key(scalars.count, "Requests in any minute; 0: no limit.")
-    )
-    requests_per_hour: int = field(
-        default=0, metadata=key(scalars.count, "Requests in any hour; 0: no limit.")
-    )
-    requests_per_day: int = field(
-        default=0, metadata=key(scalars.count, "Requests in any day; 0: no limit.")
-    )
-    tokens_per_minute: int = field(
-        default=0, metadata=key(scalars.count, "Tokens in any minute; 0: no limit.")
-    )
-    max_concurrent: int = field(
-        default=0, metadata=key(scalars.count, "Requests at the same time; 0: no limit.")
-    )
+    requests_per_minute: int = _limit("Requests in any minute")
+    requests_per_hour: int = _limit("Requests in any hour")
+    requests_per_day: int = _limit("Requests in any day")
+    tokens_per_minute: int = _limit("Tokens in any minute")
+    max_concurrent: int = _limit("Requests at the same time")
     min_interval: float = field(
         default=0.0, metadata=key(scalars.duration, "Requests are spaced by this; it is no limit.")
     )
