@@ -143,7 +143,7 @@ class Entrance:
         """
         Whether there is somewhere left to go.
 
-        :param within: so many seconds; who is passed by is not counted upon.
+        :param within: by so many seconds from now; those that a breaker holds do not count.
         """
         holds = [self._shared.gate.find_hold(other, self._tokens) for other, _ in left]
         return any(

@@ -40,7 +40,7 @@ def hedge_delay(after: float | str, flow: Flow) -> float | None:
     Return the seconds after which a first token is late; ``None``: nobody knows.
 
     :param after: as ``hedge.after`` is configured: seconds, or a percentile such as ``p95``.
-    :param flow: of who was asked first.
+    :param flow: what was seen of the candidate that is asked first.
     """
     if isinstance(after, str):
         return flow.percentile(float(after.removeprefix("p")) / 100)
@@ -84,7 +84,7 @@ def race(
 
         def lost(failure: Failure) -> None:
             failures[place] = failure
-            # Where it is stopped, who has failed before must not be what it comes to.
+            # Once it is stopped, an earlier failure must not become the outcome.
             if not over and len(failures) == len(runners):
                 stop()
                 outcome.errback(failures[0])

@@ -99,7 +99,7 @@ class Joint:
         """
         The text is over.
 
-        :param calls: for a call begins: whoever calls may have nothing to repeat.
+        :param calls: because a call begins: then nothing of the text need be repeated.
         """
         agrees = calls or bool(self._calls)
         for name, seam in (("content", self._content), ("refusal", self._refusal)):

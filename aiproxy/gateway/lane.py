@@ -28,7 +28,8 @@ __all__ = ["Lane"]
 
 #: So many events of one packet are tried for a template.
 _MOST_TRIES: Final = 6
-#: When so many tries, or more, were in vain, as many packets go by before the next; at most these.
+#: After that many tries in vain, or more, as many packets go to the reader before the
+#: next try, but no more than these.
 _MOST_PAUSE: Final = 32
 #: So few events behind those that have passed are read at once.
 _FEW_EVENTS: Final = 3
@@ -57,7 +58,7 @@ class Lane:
         self._template: Template | None = None
         #: Part of an event that the reader has nothing of.
         self._tail = b""
-        #: How many tries in a row were in vain; how many packets go by before the next.
+        #: How many tries in a row were in vain; how many packets go to the reader before the next.
         self._vain = 0
         self._pause = 0
 

@@ -36,7 +36,7 @@ def settled_within(waited: Deferred[Any], queue: TimeoutQueue | None) -> Deferre
         is over, and ``waited`` goes on and keeps its result.  Who cancels it
         cancels ``waited``.
     """
-    # Whoever cancels is told by what the cancelled one says.
+    # To cancel ``told`` only cancels ``waited``, whose failure it then fails with.
     told: Deferred[Any] = Deferred(lambda _: waited.cancel())
 
     def settled(result: Any) -> Any:

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _IDS: Final = rb"(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-#: Later versions may add to the first one's fields; ff is none.
+#: Later versions may append fields to those of version 00; ff is no version.
 _PARENT: Final = re.compile(
     rb"00-" + _IDS + rb"|(?!00|ff)[0-9a-f]{2}-" + _IDS + rb"(?:-[\x21-\x7e]*)?"
 )
@@ -43,11 +43,11 @@ _MOST_BYTES: Final = 512
 class AttemptTrace(Protocol):
     """Watches one attempt."""
 
-    #: What the upstream is told that its own work belongs to.
+    #: These tell the upstream which span its own work belongs to.
     headers: Mapping[str, str]
 
     def read(self, said: Mapping[str, Any]) -> None:
-        """Take a whole answer, or a chunk of a stream: not each has to come."""
+        """Take a whole answer, or a chunk of a stream; chunks may be left out."""
 
     def end(self, spent: Spent, error: AIProxyError | None) -> None:
         """

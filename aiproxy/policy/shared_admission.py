@@ -131,7 +131,7 @@ class _SharedPace(Pace):
     def __init__(self, counts: SharedCounts, slot: Slot) -> None:
         self._counts = counts
         self._slot = slot
-        # Not by way of the other's, which would forget the last turn.
+        # Without Pace's own __init__, which would forget the last turn of all processes.
         self.interval, self.max_wait = 0.0, MAX_WAIT
         self._free = []
 
@@ -150,7 +150,7 @@ class _SharedPace(Pace):
 
 
 def is_idle(slot: Slot, now: float, wall: float) -> bool:
-    """Whether a new slot would do the same, for every process; its lock is held."""
+    """Whether a slot says no more than a new one would, to any process; its lock is held."""
     if any(slot.in_flight) or slot.paced[0] > now - _PACE_KEPT:
         return False
     return all(

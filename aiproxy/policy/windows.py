@@ -118,7 +118,7 @@ class SlidingWindow:
         return [(tick * self._width, amount) for tick, amount in cells if amount]
 
     def restore(self, now: float, counts: Iterable[tuple[int, int]]) -> None:
-        """Add what :meth:`counts` once told; what would be in the future counts as new."""
+        """Add what :meth:`counts` once returned; what lies in the future counts as of now."""
         self.room(now)
         words = self._words
         for start, amount in counts:

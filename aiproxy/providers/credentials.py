@@ -18,7 +18,7 @@ __all__ = ["KeyHeader"]
 @implementer(ICredentials)
 @frozen
 class KeyHeader:
-    """A key that is what it is, in the header of its provider's type."""
+    """Shows the candidate's key itself, in the header of its provider's type."""
 
     def show(self, candidate: Candidate) -> Mapping[str, str]:
         """Return the header with the candidate's key; none where it has none."""
@@ -30,7 +30,7 @@ class KeyHeader:
     def renew(
         self, candidate: Candidate, shown: Mapping[str, str]
     ) -> Deferred[Mapping[str, str] | None]:
-        """There is no other."""
+        """Return nothing: there is no other key."""
         return succeed(None)
 
 

@@ -45,7 +45,7 @@ _EXTENSIONS: Final = {"jpeg": "jpg", "tiff": "tif", "svg+xml": "svg"}
 
 
 def _ignore() -> None:
-    """It is not the chat's request that was sent."""
+    """Take no note of a phase: the request is about a file, and not the call's own."""
 
 
 @define
@@ -68,7 +68,7 @@ class GigaChatProvider(HTTPProvider):
         return {*self.others, IMAGES}
 
     def takes_steps(self, call: Call) -> bool:
-        """A token is fetched first, and files."""
+        """Always: a token is fetched first, and images are uploaded."""
         return True
 
     async def _ask(self, call: Call, after: Afterwards) -> IReply:

@@ -39,7 +39,7 @@ _MOST_SECONDS: Final = 1e11
 
 
 def _ignore() -> None:
-    """Whose request it is, several may be; none of them takes note of its phases."""
+    """Take no note of a phase: several calls may wait for the one request."""
 
 
 @implementer(ICredentials)

@@ -54,13 +54,13 @@ class _SharedResult(Generic[_T]):
         self._waiting: list[Deferred[_T]] = []
 
     def wait(self) -> Deferred[_T]:
-        """Return the result, or what has become of it."""
+        """Wait for the result; whoever waits may cancel that."""
         waiter: Deferred[_T] = Deferred(self._leave)
         self._waiting.append(waiter)
         return waiter
 
     def settle(self, result: _T | Failure) -> None:
-        """Tell all who wait; each has an error of his own, for it is written on."""
+        """Tell all who wait; each has an error of its own, to which others add what they know."""
         while self._waiting:
             waiter = self._waiting.pop(0)
             if not isinstance(result, Failure):
