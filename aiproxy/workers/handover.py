@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import ProcessProtocol, Protocol
+from twisted.internet.protocol import ProcessProtocol, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from aiproxy.config.secret import Secret
@@ -126,7 +126,7 @@ class Predecessor(Protocol):
         """It says something."""
         self.conversation.received(data)
 
-    def connectionLost(self, reason: Failure = ...) -> None:  # type: ignore[assignment]
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It has ended."""
         self.conversation.end()
         self._release()

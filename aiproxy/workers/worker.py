@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 
@@ -72,7 +72,7 @@ class WorkerProcess(Protocol):
         """The supervisor says something."""
         self._conversation.received(data)
 
-    def connectionLost(self, reason: Failure = ...) -> None:  # type: ignore[assignment]
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The supervisor is gone, or our reactor ends: nobody would bring us back, or stop us."""
         self._conversation.end()
         if not self._stopping:
