@@ -29,7 +29,8 @@ from aiproxy.gateway.tracing import CallTrace, PassedOn, Tracer
 from aiproxy.gateway.usage import CallRecord
 from aiproxy.policy.estimate import estimate_tokens
 from aiproxy.policy.limit_book import LimitBook
-from aiproxy.policy.routing import Situation, configured_name
+from aiproxy.policy.model_names import configured_name
+from aiproxy.policy.routing import Situation
 from aiproxy.transport.stages import run_staged
 
 __all__ = ["ClientCall", "Dispatcher"]

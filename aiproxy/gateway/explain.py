@@ -6,15 +6,8 @@ from typing import Any
 
 from aiproxy.config.schema import Config
 from aiproxy.gateway.admission import Gate
-from aiproxy.policy.routing import (
-    Candidate,
-    Candidates,
-    Situation,
-    find_entries,
-    not_found,
-    offered_names,
-    why_not,
-)
+from aiproxy.policy.model_names import not_found, offered_names
+from aiproxy.policy.routing import Candidate, Candidates, Situation, find_entries, why_not
 
 __all__ = ["explain"]
 

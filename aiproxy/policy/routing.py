@@ -10,9 +10,7 @@ body of the request's length are left out.
 from __future__ import annotations
 
 import random
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from attrs import Factory, field, frozen
@@ -22,6 +20,7 @@ from aiproxy.config.secret import Secret
 from aiproxy.config.sections import SIZES
 from aiproxy.dialects.operations import ALL_IMAGES, CHAT, IMAGES
 from aiproxy.errors import InvalidRequest, ModelNotFound, ModelUnavailable, RequestTooLarge
+from aiproxy.policy.model_names import configured_name, not_found, offered_names, show_name
 from aiproxy.policy.strategies import Member, order_group, order_size
 from aiproxy.policy.traffic import Traffic
 from aiproxy.wire.urls import without_credentials
@@ -31,12 +30,9 @@ __all__ = [
     "Candidates",
     "PlanEntry",
     "Situation",
-    "configured_name",
     "find_candidates",
     "find_entries",
     "is_simple",
-    "not_found",
-    "offered_names",
     "standing_key",
     "why_not",
 ]
@@ -49,10 +45,6 @@ _ALIAS_CHARACTERS = 10
 
 #: Model entries whose candidates are kept, a wildcard's for each name.
 _MOST_MADE = 4096
-
-#: A name that a caller made up is repeated to him no longer than this.
-_SHOWN_CHARACTERS = 80
-_PLAIN_NAME = re.compile(r"[\w.:-]{1,60}", re.ASCII)
 
 
 @frozen
@@ -194,13 +186,13 @@ def find_candidates(
     if not suited:
         what = "makes no images" if operation == IMAGES else "makes images, and nothing else"
         raise InvalidRequest(
-            f"the model {_shown(requested)} {what}", param="model", code="model_not_supported"
+            f"the model {show_name(requested)} {what}", param="model", code="model_not_supported"
         )
     fitting = [entry for entry in suited if _takes(entry.model, situation.body_bytes)]
     if not fitting:
         most = max(entry.model.max_request_length or 0 for entry in suited)
         raise RequestTooLarge(
-            f"the model {_shown(requested)} takes requests of at most {most} bytes"
+            f"the model {show_name(requested)} takes requests of at most {most} bytes"
         )
     made = Candidates() if candidates is None else candidates
     found = [
@@ -212,7 +204,7 @@ def find_candidates(
     if not found:
         first = fitting[0].model
         raise ModelUnavailable(
-            f"the model {_shown(requested)} is configured, but off: {first.disabled}",
+            f"the model {show_name(requested)} is configured, but off: {first.disabled}",
             model=first.name,
         )
     return tuple(found)
@@ -291,24 +283,6 @@ def _image_entries(
     return [PlanEntry(model, model.name, situation.turn) for model in models]
 
 
-def offered_names(config: Config) -> list[str]:
-    """Return what a client can ask for: models, groups, size classes; wildcards as written."""
-    sizes = {model.model_size for model in config.models}
-    return [
-        *(model.name for model in config.models),
-        *config.groups,
-        *(size for size in SIZES if size in sizes),
-    ]
-
-
-def configured_name(config: Config, requested: str) -> str | None:
-    """Return the name in the configuration that serves ``requested``: a wildcard's as written."""
-    if requested in config.groups or requested in SIZES:
-        return requested
-    model = config.find_model(requested)
-    return None if model is None else model.name
-
-
 def _entries(config: Config, requested: str, situation: Situation) -> Iterator[PlanEntry]:
     """Yield each model entry once."""
     seen: set[tuple[str, str]] = set()
@@ -363,40 +337,3 @@ def _resolve_model(config: Config, name: str) -> Iterator[tuple[Model, str]]:
     model = config.find_model(name)
     if model is not None and not name.endswith("/*"):
         yield model, name if model.wildcard else model.name
-
-
-def not_found(requested: str, offered: Iterable[str]) -> ModelNotFound:
-    """Say that there is no such model, and which are nearest to it."""
-    message = f"there is no model {_shown(requested)}"
-    if requested.endswith("/*"):
-        return ModelNotFound(f"{message}: name one of its models", param="model")
-    return ModelNotFound(f"{message}{_nearest(requested, list(offered))}", param="model")
-
-
-def _nearest(requested: str, names: Sequence[str]) -> str:
-    by_lower = {name.lower(): name for name in reversed(names)}
-    close = get_close_matches(requested[:200].lower(), by_lower, n=3, cutoff=0.5)
-    if close:
-        meant = [by_lower[name] for name in close]
-        return f"; did you mean {' or '.join(meant)}?{_fill_star(requested, meant)}"
-    shown = ", ".join(names[:10])
-    more = ", …" if len(names) > 10 else ""
-    star = _fill_star(requested, names[:10])
-    return f"; there are: {shown}{more}{star}" if names else "; none is configured"
-
-
-def _fill_star(requested: str, names: Sequence[str]) -> str:
-    """Say how one asks for what the first wildcard among some names serves."""
-    wildcard = next((name for name in names if name.endswith("/*")), None)
-    if wildcard is None:
-        return ""
-    name = requested.rpartition("/")[2]
-    if not _PLAIN_NAME.fullmatch(name):
-        name = "NAME"
-    return f" (for the star write what the provider calls the model: {wildcard[:-1]}{name})"
-
-
-def _shown(requested: str) -> str:
-    if len(requested) > _SHOWN_CHARACTERS:
-        requested = requested[:_SHOWN_CHARACTERS] + "…"
-    return repr(requested)

@@ -10,7 +10,7 @@ from attrs import frozen
 from aiproxy.config.sections import SIZES
 from aiproxy.dialects.model_lists import ListedModel
 from aiproxy.gateway.plan import Plan
-from aiproxy.policy.routing import not_found, offered_names
+from aiproxy.policy.model_names import not_found, offered_names
 from aiproxy.web.request import ClientRequest
 
 __all__ = ["ModelRoutes"]

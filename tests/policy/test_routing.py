@@ -10,7 +10,8 @@ from attrs import evolve
 from aiproxy.config.schema import Config
 from aiproxy.dialects.operations import CHAT, IMAGES
 from aiproxy.errors import InvalidRequest, ModelNotFound, ModelUnavailable, RequestTooLarge
-from aiproxy.policy.routing import Situation, find_candidates, offered_names
+from aiproxy.policy.model_names import offered_names
+from aiproxy.policy.routing import Situation, find_candidates
 from aiproxy.policy.traffic import Traffic
 from tests.config.loading import LoadingTestCase
 
