@@ -3,8 +3,9 @@ Images that a caller only names by a URL, for providers that do not fetch them.
 
 The caller chooses where we connect, so the guard stands in the way (SSRF):
 
-- the URL: ``http`` or ``https`` with any port, without credentials; the host
-  is a name with a dot, or an address in its one usual spelling;
+- the URL (:mod:`aiproxy.policy.image_urls` reads it): ``http`` or ``https`` with
+  any port, without credentials; the host is a name with a dot, or an address in
+  its one usual spelling;
 - the address: whatever the name resolves to has to be allowed, all of it, and
   the connection goes to just these addresses: the guard sits in the resolver
   that the connection itself asks, so there is no second look-up to be answered
@@ -24,14 +25,11 @@ threads after nobody waits for it any more.
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from attrs import define, frozen
-from hyperlink import URL
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, FirstError, fail, gatherResults
 from twisted.internet.error import DNSLookupError
@@ -47,7 +45,8 @@ from zope.interface import implementer
 from aiproxy.dialects.images import sniff
 from aiproxy.errors import AIProxyError, InternalError, InvalidRequest
 from aiproxy.interfaces import IBodyConsumer, IImageFetcher
-from aiproxy.policy.addresses import IPAddress, is_plain_host, is_public
+from aiproxy.policy.addresses import IPAddress, is_public
+from aiproxy.policy.image_urls import ImageURL, invalid_image_url, read_image_url
 from aiproxy.transport.deadline import Deadline
 from aiproxy.transport.endpoints import UpstreamEndpoints
 from aiproxy.transport.guard import GuardedReactor
@@ -62,6 +61,12 @@ __all__ = ["ImageFetcher", "ImageLimits"]
 _MIB = 1024 * 1024
 _PLATFORM = TLSSettings()
 _USER_AGENT = b"aiproxy"
+#: What models take.
+_KINDS = frozenset(f"image/{kind}" for kind in ("png", "jpeg", "webp", "gif", "heic", "heif"))
+#: What servers call images; object stores do not know, and the first bytes decide anyway.
+_MEDIA_TYPES = _KINDS | {"image/jpg", "", "application/octet-stream", "binary/octet-stream"}
+_NO_IMAGE = "it is not a PNG, JPEG, WebP, GIF or HEIF image"
+_TOO_LARGE = "it is too large, or all images of the request together are"
 
 
 @frozen
@@ -118,9 +123,11 @@ class ImageFetcher:
         ``image_download_failed`` for what did not come.
         """
         try:
-            sources = {url: _read_url(url) for url in urls}
+            sources = {url: read_image_url(url) for url in urls}
             if len(sources) > self._limits.count:
-                raise _invalid(f"a request may name at most {self._limits.count} images by URL")
+                raise invalid_image_url(
+                    f"a request may name at most {self._limits.count} images by URL"
+                )
         except InvalidRequest:
             return fail(Failure())
         budget = _Budget(self._limits.all_bytes)
@@ -137,7 +144,7 @@ class ImageFetcher:
             lambda images: dict(zip(sources, images, strict=True)), give_up
         )
 
-    def _fetch(self, source: _Source, budget: _Budget) -> Deferred[str]:
+    def _fetch(self, source: ImageURL, budget: _Budget) -> Deferred[str]:
         """Fetch one image within its time.  Cancelling the Deferred closes the connection."""
         stopped: Exception | None = None
 
@@ -159,7 +166,7 @@ class ImageFetcher:
         downloading.addBoth(settle).chainDeferred(result)
         return result
 
-    async def _download(self, source: _Source, budget: _Budget) -> str:
+    async def _download(self, source: ImageURL, budget: _Budget) -> str:
         # Callers name the hosts: what is known of one is forgotten with its image.
         endpoints = UpstreamEndpoints(self._reactor, self._trust)
         routes = Routes(self._connections, lambda _: endpoints)
@@ -182,7 +189,7 @@ class ImageFetcher:
                 raise source.refused() from None
             raise source.failed("its server did not answer as it should") from None
 
-    async def _take(self, response: IResponse, source: _Source, budget: _Budget) -> str:
+    async def _take(self, response: IResponse, source: ImageURL, budget: _Budget) -> str:
         """Return an answer's body as a ``data:`` URL."""
         answer = StockResponse(response, source.shown)
         media_type = answer.headers.get("content-type", "").partition(";")[0]
@@ -203,90 +210,6 @@ class ImageFetcher:
         raise source.failed(why)
 
 
-# --- the URL ----------------------------------------------------------------------
-
-# More does not fit into many a server's request line.
-_URL_CHARACTERS = 8192
-_SHOWN_CHARACTERS = 120
-# Printable ASCII; browsers read a backslash as a slash.
-_CHARACTERS = re.compile(r"[!-\[\]-~]+")
-# A URL that is not taken apart is not shown: it may hold a password anywhere.
-_UNREADABLE = "one of the images"
-
-
-@frozen
-class _Source:
-    """
-    An image's URL that can be asked.
-
-    :param url: in ASCII.
-    :param shown: what to call it in an error: no query, which may hold a signature.
-    """
-
-    url: str
-    shown: str
-
-    def refused(self) -> InvalidRequest:
-        return _refused(f"the image at {self.shown}")
-
-    def failed(self, why: str) -> InvalidRequest:
-        text = f"the image at {self.shown} could not be downloaded: {why}"
-        return InvalidRequest(text, param="messages", code="image_download_failed")
-
-
-def _invalid(text: str) -> InvalidRequest:
-    return InvalidRequest(text, param="messages", code="invalid_image_url")
-
-
-def _refused(which: str) -> InvalidRequest:
-    return _invalid(
-        f"{which} may not be fetched: only those with a public http or https URL "
-        "without credentials may; others are to be sent as data: URLs"
-    )
-
-
-def _read_url(url: str) -> _Source:
-    """
-    Take a URL apart, once, and write it anew, so that nobody reads it otherwise.
-
-    :raises InvalidRequest: it may not be fetched.
-    """
-    try:
-        # IDNA may bring forth what is refused below.
-        written = url if url.isascii() else URL.from_text(url).to_uri().to_text()
-        parts = urlsplit(written)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        raise _refused(_UNREADABLE) from None
-    name = f"[{host}]" if ":" in host else host
-    if not (
-        len(url) <= _URL_CHARACTERS
-        and _CHARACTERS.fullmatch(written)
-        and parts.scheme in ("http", "https")
-        and port != 0
-        and is_plain_host(host)
-        # Credentials, and whatever else urlsplit forgives.
-        and parts.netloc.lower() in (name, f"{name}:{port}")
-    ):
-        raise _refused(_UNREADABLE)
-    origin = f"{parts.scheme}://{parts.netloc.lower()}"
-    shown = origin + parts.path
-    if len(shown) > _SHOWN_CHARACTERS:
-        shown = shown[:_SHOWN_CHARACTERS] + "…"
-    query = f"?{parts.query}" if parts.query else ""
-    return _Source(origin + (parts.path or "/") + query, shown)
-
-
-# --- the image ----------------------------------------------------------------------
-
-#: What models take.
-_KINDS = frozenset(f"image/{kind}" for kind in ("png", "jpeg", "webp", "gif", "heic", "heif"))
-#: What servers call images; object stores do not know, and the first bytes decide anyway.
-_MEDIA_TYPES = _KINDS | {"image/jpg", "", "application/octet-stream", "binary/octet-stream"}
-_NO_IMAGE = "it is not a PNG, JPEG, WebP, GIF or HEIF image"
-_TOO_LARGE = "it is too large, or all images of the request together are"
-
-
 @define
 class _Budget:
     """Bytes that the images of a call may still have."""
@@ -302,7 +225,7 @@ class _Body:
     :ivar whole: all of them; fails with our errors.
     """
 
-    def __init__(self, source: _Source, limit_bytes: int, budget: _Budget) -> None:
+    def __init__(self, source: ImageURL, limit_bytes: int, budget: _Budget) -> None:
         self.whole: Deferred[bytes] = Deferred(lambda _: self._producer.stopProducing())
         self._producer: IPushProducer
         self._source = source
@@ -329,7 +252,7 @@ class _Body:
         self.whole.errback(reason)
 
 
-def _write_data_url(image: bytes, source: _Source) -> str:
+def _write_data_url(image: bytes, source: ImageURL) -> str:
     """
     Write an image as what it is by its first bytes, whatever its server calls it.
 
