@@ -19,11 +19,11 @@ _CHARACTERS_PER_TOKEN: Final = 4
 @define
 class Part:
     """
-    One upstream's part.
+    What one upstream has sent of an answer that others went on with.
 
-    :ivar received: characters that it told.
-    :ivar brought: those that were new.
-    :ivar barren: not one word was.
+    :ivar received: characters that came from it.
+    :ivar brought: those of them that were new to the caller.
+    :ivar barren: nothing but blanks was new.
     """
 
     target: Target
@@ -36,18 +36,18 @@ class Part:
 
 def sum_usage(parts: Sequence[Part]) -> Usage | None:
     """Count the prompt once, and of the completions what was delivered of them."""
-    known = [attempt for attempt in parts if attempt.usage]
+    known = [part for part in parts if part.usage]
     if not known:
         return None
     # Before its end one may have told its prompt only.
-    counted = [attempt for attempt in known if _count(attempt.usage, "completion_tokens")]
-    completion = sum(_share(attempt, (counted or known)[-1]) for attempt in parts)
+    counted = [part for part in known if _count(part.usage, "completion_tokens")]
+    completion = sum(_count_completion(part, (counted or known)[-1]) for part in parts)
     prompt = next(
-        (_count(attempt.usage, "prompt_tokens") for attempt in known if not _added(attempt)),
+        (_count(part.usage, "prompt_tokens") for part in known if not _added_characters(part)),
         None,
     )
     if prompt is None:
-        prompt = _own_prompt(known[0])
+        prompt = _count_prompt(known[0])
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
@@ -55,29 +55,29 @@ def sum_usage(parts: Sequence[Part]) -> Usage | None:
     }
 
 
-def _share(attempt: Part, known: Part) -> int:
+def _count_completion(part: Part, known: Part) -> int:
     """Count the tokens of what an upstream brought, by its own usage or by another's."""
-    own = _count(attempt.usage, "completion_tokens")
-    source = attempt if own else known
+    own = _count(part.usage, "completion_tokens")
+    source = part if own else known
     tokens = own or _count(known.usage, "completion_tokens")
     received = source.received if source.continuation else source.brought
-    if source is attempt and attempt.brought == received:
+    if source is part and part.brought == received:
         return tokens
     if not tokens or not received:
-        return round(attempt.brought / _CHARACTERS_PER_TOKEN)
-    return round(tokens * attempt.brought / received)
+        return round(part.brought / _CHARACTERS_PER_TOKEN)
+    return round(tokens * part.brought / received)
 
 
-def _own_prompt(attempt: Part) -> int:
+def _count_prompt(part: Part) -> int:
     """
     Count the tokens of the caller's prompt in the longer one of a continuation.
 
     What was added is taken off by its characters, but the caller's share of all
     the text stays, rounded up: the upstream's tokens may be longer than we reckon.
     """
-    assert attempt.continuation is not None  # Something was added.
-    longer, added = _count(attempt.usage, "prompt_tokens"), _added(attempt)
-    text = max(_count_text(attempt.continuation.request), added)
+    assert part.continuation is not None  # Something was added.
+    longer, added = _count(part.usage, "prompt_tokens"), _added_characters(part)
+    text = max(_count_text(part.continuation.request), added)
     share = -(-longer * (text - added) // text)
     return max(longer - added // _CHARACTERS_PER_TOKEN, share)
 
@@ -90,8 +90,8 @@ def _count_text(request: ChatRequest) -> int:
     return sum(len(text) for text in texts if isinstance(text, str))
 
 
-def _added(attempt: Part) -> int:
-    return attempt.continuation.added_characters if attempt.continuation else 0
+def _added_characters(part: Part) -> int:
+    return part.continuation.added_characters if part.continuation else 0
 
 
 def _count(usage: Usage | None, name: str) -> int:
