@@ -11,7 +11,8 @@ from twisted.internet.interfaces import IConsumer
 
 from aiproxy.errors import AIProxyError, MethodNotAllowed, UnsupportedEncoding
 from aiproxy.policy.access import Principal
-from aiproxy.transport.http.common import COMMON_HEADERS, TLS_HEADERS, choose_request_id
+from aiproxy.transport.http.common import choose_request_id
+from aiproxy.transport.http.error_answers import COMMON_HEADERS, TLS_HEADERS
 from aiproxy.transport.http.fields import NO_CODING
 from aiproxy.transport.http.request import LlhttpRequest, phrase_of, write_lines
 from aiproxy.web.cors import answer_headers, preflight_headers

@@ -30,10 +30,9 @@ from aiproxy.transport.http.common import (
     HEAD_SECONDS,
     IDLE_SECONDS,
     LINGER_SECONDS,
-    Describe,
     choose_request_id,
-    write_refusal,
 )
+from aiproxy.transport.http.error_answers import Describe, write_refusal
 from aiproxy.transport.http.request import LlhttpRequest
 from aiproxy.transport.http.request_reader import ReceivedRequest, RequestReader
 from aiproxy.transport.http.site import GatewayChannel

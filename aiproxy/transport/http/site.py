@@ -12,7 +12,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from aiproxy.errors import AIProxyError
-from aiproxy.transport.http.common import Describe, describe_error
+from aiproxy.transport.http.error_answers import Describe, describe_error
 
 __all__ = ["GatewayChannel", "GatewaySite"]
 

@@ -39,8 +39,8 @@ from aiproxy.transport.http.common import (
     choose_request_id,
     is_proper_head,
     origin_form,
-    write_refusal,
 )
+from aiproxy.transport.http.error_answers import write_refusal
 from aiproxy.transport.http.site import GatewaySite
 from aiproxy.wire.durations import write_size
 
