@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -21,6 +21,7 @@ from aiproxy.config.sections import Breaker, Group, Hedge, Retry, Server, Timeou
 from aiproxy.wire.urls import find_credentials, is_key_like, without_credentials
 
 __all__ = [
+    "LONGEST_NAME",
     "Breaker",
     "Config",
     "Group",
@@ -45,6 +46,9 @@ _TWO_WAYS: Mapping[str, Callable[[str], bool]] = {
         not base_url.endswith(("/ai/run", "/workers-ai", "/workers-ai/run"))
     ),
 }
+
+#: A wildcard serves no longer names: callers make them up, and they are kept.
+LONGEST_NAME: Final = 512
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -200,7 +204,7 @@ class Model:
         if not self.wildcard:
             return requested == self.name
         prefix = self.name[:-1]
-        return requested.startswith(prefix) and len(requested) > len(prefix)
+        return requested.startswith(prefix) and len(prefix) < len(requested) <= LONGEST_NAME
 
     def find_secrets(self) -> Iterator[str]:
         """Find what an upstream is shown and nobody else may see: keys, in headers and URLs too."""

@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from aiproxy.config.schema import LONGEST_NAME
 from aiproxy.dialects.operations import CHAT
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import AIProxyError, InvalidRequest
@@ -159,7 +160,7 @@ class Dispatcher:
     def _find(self, plan: Plan, call: ClientCall, requested: str) -> list[Found]:
         operation = call.face.operation
         shared = self.shared
-        turn = shared.traffic.turn(requested)
+        turn = shared.traffic.turn(requested[:LONGEST_NAME])  # It is kept, whatever was asked for.
         situation = Situation(turn, len(call.body), shared.traffic, shared.chance)
         found = plan.find(requested, situation, call.principal, operation)
         if operation == CHAT:

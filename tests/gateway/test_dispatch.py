@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from base64 import b64encode
 from collections.abc import Coroutine
 from typing import Any
@@ -164,6 +165,18 @@ class PlainTests(DispatchTestCase):
         error = self.failureResultOf(self.chat(), errors.UpstreamFailed).value
         self.assertTrue(error.exhausted)
         self.assert_over(2, "upstream_error")
+
+    def test_long_names(self) -> None:
+        """Names that callers make up are not kept, however many of them are long."""
+        self.use(ScriptedProvider(), model("any/*", upstream_model="*"))
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for number in range(32):
+            for name in ("nobodys", "any"):
+                asked = self.chat(f"{name}/{number}" + "x" * 2**20)
+                self.failureResultOf(asked, errors.ModelNotFound)
+        self.assertLess(tracemalloc.get_traced_memory()[0], 4 * 2**20)
+        self.assertEqual(self.provider.calls, [])
 
     def test_context(self) -> None:
         """Too long a conversation never goes to a model without more room, whatever comes after."""

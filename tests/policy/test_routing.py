@@ -90,6 +90,7 @@ class RoutingTests(LoadingTestCase):
         [candidate] = find_candidates(self.found, "any/thing/else", Situation())
         self.assertEqual(candidate.name, "any/thing/else")
         self.assertEqual(candidate.upstream_model, "vendor/thing/else")
+        find_candidates(self.found, "any/" + "x" * 508, Situation())
 
     def test_beside_a_wildcard(self) -> None:
         """Who writes a model's name in another way has its entry, with its limits, and no other."""
@@ -121,6 +122,7 @@ class RoutingTests(LoadingTestCase):
             ("any/", "any/NAME"),
             ("any\n", "any/NAME"),
             ("x" * 5000, "x…'"),
+            ("any/" + "x" * 509, "x…'"),
         ):
             with self.assertRaises(ModelNotFound) as caught:
                 find_candidates(self.found, requested, Situation())
