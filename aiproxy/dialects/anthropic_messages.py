@@ -51,6 +51,8 @@ class Conversation:
     #: Ids of calls, the caller's -> as they are written.
     _ids: dict[str, str] = field(init=False, factory=dict)
     _written: set[str] = field(init=False, factory=set)
+    #: What tools gave back, to the last message.
+    _results: list[Block] = field(init=False, factory=list)
 
     def read(self, request: ChatRequest) -> None:
         """
@@ -102,18 +104,21 @@ class Conversation:
         if not blocks:
             return
         if not self.messages or self.messages[-1]["role"] != role:
-            self.messages.append({"role": role, "content": blocks})
-            return
-        content = self.messages[-1]["content"]
-        if blocks[0]["type"] != "tool_result":
-            content += blocks
-            return
-        # Results come first, even if something was said between them.
-        results = sum(block["type"] == "tool_result" for block in content)
-        content[results:results] = blocks
+            self._put_results()
+            self.messages.append({"role": role, "content": []})
+        is_result = blocks[0]["type"] == "tool_result"
+        target = self._results if is_result else self.messages[-1]["content"]
+        target += blocks
+
+    def _put_results(self) -> None:
+        """Results come first in the last message, even if something was said between them."""
+        if self._results:
+            self.messages[-1]["content"][:0] = self._results
+            self._results.clear()
 
     def _settle(self, last: str) -> None:
         """Let a user begin, and end what a user has ended; the last answer ends without space."""
+        self._put_results()
         nothing = {"type": "text", "text": _NOTHING}
         if not self.messages and self.system:
             # It must say something: then the instructions are the question.

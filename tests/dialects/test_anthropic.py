@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from time import process_time
 from typing import Any
 
 from hypothesis import given
@@ -365,6 +366,16 @@ class MessageTests(WritingTestCase):
                 ),
             ],
         )
+
+    def test_many_results(self) -> None:
+        """A conversation of many results takes no longer for each of them."""
+        turn = {"role": "assistant", "tool_calls": [call()]}
+        between = [result(content="one"), {"role": "user", "content": "and?"}]
+        begin = process_time()
+        _, _, (_, blocks) = self.told(HI, turn, *between * 20_000)
+        self.assertLess(process_time() - begin, 3.0)
+        kinds = [block["type"] for block in blocks]
+        self.assertEqual(kinds, ["tool_result"] * 20_000 + ["text"] * 20_000)
 
     def test_empty_result(self) -> None:
         """A tool may give nothing back; the mark for the cache stands at its result."""
