@@ -52,8 +52,8 @@ def write_tools(
     allowed = choice.get("allowed_tools") if isinstance(choice, Mapping) else None
     if isinstance(allowed, Mapping):
         listed = allowed.get("tools")
-        names = [_named(tool) for tool in listed] if isinstance(listed, list) else []
-        tools = [tool for tool in tools if tool.get("name") in names]
+        names = {str(_named(tool)) for tool in (listed if isinstance(listed, list) else ())}
+        tools = [tool for tool in tools if str(tool.get("name")) in names]
     return tools
 
 

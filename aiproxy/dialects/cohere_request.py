@@ -307,8 +307,8 @@ def _chosen(functions: list[dict[str, Any]], told: Any) -> tuple[list[dict[str, 
     listed = allowed if isinstance(allowed, list) else ()
     tools = (tool for tool in listed if isinstance(tool, Mapping))
     named = (tool.get("function") for tool in tools)
-    names = [function.get("name") for function in named if isinstance(function, Mapping)]
-    chosen = [function for function in functions if function["name"] in names]
+    names = {str(function.get("name")) for function in named if isinstance(function, Mapping)}
+    chosen = [function for function in functions if str(function["name"]) in names]
     if not chosen:
         raise wrong_value("tool_choice", "none, auto, required, or name a function of the tools")
     return chosen, words.get(str(mode), "")

@@ -279,11 +279,12 @@ def _chosen(
         told = choice["allowed_tools"]
         calling["mode"] = modes.get(str(told.get("mode")), "AUTO")
         listed = told.get("tools")
-        allowed = [
-            tool["function"].get("name")
+        allowed = {
+            name
             for tool in (listed if isinstance(listed, list) else ())
             if isinstance(tool, Mapping) and isinstance(tool.get("function"), Mapping)
-        ]
+            if isinstance(name := tool["function"].get("name"), str)
+        }
         functions = [function for function in functions if function["name"] in allowed]
     else:
         raise wrong_value("tool_choice", "none, auto, required, or name a function")

@@ -1,0 +1,54 @@
+"""Tests of what callers and upstreams might send to hold everybody up: it takes its time, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import process_time
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from aiproxy.dialects.anthropic import AnthropicDialect
+from aiproxy.dialects.cohere import CohereDialect
+from aiproxy.dialects.dialect import Dialect
+from aiproxy.dialects.gemini import GeminiDialect
+
+#: What takes time by the square of its size takes several times as long.
+SECONDS = 1.0
+
+
+class HostileTestCase(SynchronousTestCase):
+    """Looks at the clock."""
+
+    @contextmanager
+    def quick(self, what: str) -> Iterator[None]:
+        """Assert that something does not take long."""
+        begin = process_time()
+        yield
+        self.assertLess(process_time() - begin, SECONDS, what)
+
+
+class RequestTests(HostileTestCase):
+    """Requests."""
+
+    def test_allowed_tools(self) -> None:
+        """Many tools, of which many are allowed."""
+        tools = [tool(f"f{number}") for number in range(25_000)]
+        allowed = {"mode": "auto", "tools": [tool(f"g{number}") for number in range(25_000)]}
+        allowed["tools"] += tools[:2]
+        request = {
+            "messages": [{"role": "user", "content": "Hi"}],
+            "tools": tools,
+            "tool_choice": {"type": "allowed_tools", "allowed_tools": allowed},
+        }
+        dialects: tuple[Dialect, ...] = (AnthropicDialect(), CohereDialect(), GeminiDialect())
+        for dialect in dialects:
+            with self.quick(repr(dialect)):
+                body = dialect.write_request(request, model="m", stream=False).body
+            self.assertEqual(body.count(b'"f1"'), 1)
+
+
+def tool(name: str) -> dict[str, Any]:
+    """Make a tool."""
+    return {"type": "function", "function": {"name": name}}
