@@ -20,8 +20,10 @@ from aiproxy.errors import InvalidRequest
 
 __all__ = ["MultipartForm", "is_multipart"]
 
-#: The lines before a part's content are no longer than this.
-_HEAD_BYTES: Final = 16 * 1024
+#: The lines before a part's content are no longer than this, nor all of them together:
+#: parameters are read in time by the square of their number.
+_HEAD_BYTES: Final = 4 * 1024
+_ALL_HEADS_BYTES: Final = 256 * 1024
 _MOST_PARTS: Final = 1_000
 #: What can stand between quotes as it is.
 _BOUNDARY: Final = re.compile(r"[ !#-\[\]-~]{1,200}")
@@ -85,6 +87,7 @@ def _find(body: bytes, boundary: bytes) -> Iterator[tuple[str, int, int]]:
     if place < 0:
         raise _broken("its boundary is nowhere in it")
     place += len(mark) - (2 if place == 0 and body.startswith(mark[2:]) else 0)
+    left = _ALL_HEADS_BYTES
     for _ in range(_MOST_PARTS):
         if body.startswith(b"--", place):
             return
@@ -95,6 +98,9 @@ def _find(body: bytes, boundary: bytes) -> Iterator[tuple[str, int, int]]:
         head_end = body.find(b"\r\n\r\n", begin, begin + _HEAD_BYTES)
         if head_end < 0:
             raise _broken("a part has no head")
+        left -= head_end - begin
+        if left < 0:
+            raise _broken("the heads of its parts are too long")
         content = head_end + 4
         # An empty content has only the boundary's own line end.
         end = body.find(mark, content - 2)

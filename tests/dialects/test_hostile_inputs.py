@@ -13,6 +13,8 @@ from aiproxy.dialects.anthropic import AnthropicDialect
 from aiproxy.dialects.cohere import CohereDialect
 from aiproxy.dialects.dialect import Dialect
 from aiproxy.dialects.gemini import GeminiDialect
+from aiproxy.dialects.multipart import MultipartForm
+from aiproxy.errors import InvalidRequest
 
 #: What takes time by the square of its size takes several times as long.
 SECONDS = 1.0
@@ -47,6 +49,15 @@ class RequestTests(HostileTestCase):
             with self.quick(repr(dialect)):
                 body = dialect.write_request(request, model="m", stream=False).body
             self.assertEqual(body.count(b'"f1"'), 1)
+
+    def test_forms(self) -> None:
+        """Forms of many parts, each with many parameters."""
+        for piece in (b";", b';a="', b";a=b", b"\r\na: b"):
+            for size in (4_000, 15_000):
+                head = b"--b\r\ncontent-disposition: form-data" + piece * (size // len(piece))
+                body = (head + b"\r\n\r\nx\r\n") * 500 + b"--b--\r\n"
+                with self.quick(repr((piece, size))), self.assertRaises(InvalidRequest):
+                    MultipartForm(body, "multipart/form-data; boundary=b")
 
 
 def tool(name: str) -> dict[str, Any]:
