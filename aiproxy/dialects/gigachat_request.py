@@ -53,6 +53,8 @@ _HOMES: Final = frozenset({"$defs", "definitions"})
 #: A schema of more parts, or of more levels, is left with its references.
 _MOST_PARTS: Final = 5_000
 _DEEPEST: Final = 200
+#: Nor are longer references followed, in characters.
+_LONGEST_POINTER: Final = 1_000
 
 
 @define
@@ -242,6 +244,7 @@ class _SchemaWriter:
             if pointer in inside:
                 raise _Endless
             rest = {name: value for name, value in part.items() if name != "$ref"}
+            self._parts += len(rest)  # A chain of references copies it again and again.
             part = {**self._find(pointer), **rest}
             return self.write(part, (*inside, pointer), depth + 1)
         written = {
@@ -260,6 +263,8 @@ class _SchemaWriter:
 
     def _find(self, pointer: str) -> Mapping[str, Any]:
         """Follow a JSON pointer (RFC 6901)."""
+        if len(pointer) > _LONGEST_POINTER:
+            raise _Endless
         found: Any = self.root
         for name in pointer.split("/")[1:]:
             name = unquote(name).replace("~1", "/").replace("~0", "~")

@@ -13,6 +13,7 @@ from aiproxy.dialects.anthropic import AnthropicDialect
 from aiproxy.dialects.cohere import CohereDialect
 from aiproxy.dialects.dialect import Dialect
 from aiproxy.dialects.gemini import GeminiDialect
+from aiproxy.dialects.gigachat import GigaChatDialect
 from aiproxy.dialects.multipart import MultipartForm
 from aiproxy.errors import InvalidRequest
 
@@ -58,6 +59,29 @@ class RequestTests(HostileTestCase):
                 body = (head + b"\r\n\r\nx\r\n") * 500 + b"--b--\r\n"
                 with self.quick(repr((piece, size))), self.assertRaises(InvalidRequest):
                     MultipartForm(body, "multipart/form-data; boundary=b")
+
+    def test_references(self) -> None:
+        """Schemas whose references lead to others, beside much, or are long themselves."""
+        chain = {f"d{number}": {"$ref": f"#/$defs/d{number + 1}"} for number in range(190)}
+        wide = {
+            "$ref": "#/$defs/d0",
+            "$defs": {**chain, "d190": {"type": "object"}},
+            **{f"k{number}": 1 for number in range(100_000)},
+        }
+        places = {f"p{number}": {"$ref": "#/$defs/x"} for number in range(1_000)}
+        long = {
+            "$defs": {"x": {"$ref": "#/$defs/" + "%61" * 30_000}, "a" * 30_000: {}},
+            "properties": places,
+        }
+        for schema in (wide, long):
+            function = {"name": "f", "parameters": {"type": "object", **schema}}
+            request = {
+                "messages": [{"role": "user", "content": "Hi"}],
+                "tools": [{"type": "function", "function": function}],
+            }
+            with self.quick(str(schema)[:40]):
+                body = GigaChatDialect().write_request(request, model="m", stream=False).body
+            self.assertIn(b'"$ref"', body)
 
 
 def tool(name: str) -> dict[str, Any]:
