@@ -15,9 +15,13 @@ from attrs import define
 
 from aiproxy.dialects.dialect import StreamReader
 from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest, Usage, says_something
-from aiproxy.errors import AIProxyError
+from aiproxy.errors import AIProxyError, InvalidRequest
 
 __all__ = ["StopReader", "cut_answer", "find_stop", "stops_of"]
+
+#: So many sequences are looked for, and so long ones: OpenAI takes four.
+_MOST_STOPS: Final = 32
+_MOST_CHARACTERS: Final = 4_096
 
 #: Where the calls of a message or a delta stand.
 _CALLS: Final = ("tool_calls", "function_call")
@@ -29,10 +33,20 @@ def stops_of(request: ChatRequest) -> tuple[str, ...]:
 
     Empty ones, which would end every answer, and what is no text are left out;
     a line end is as good a sequence as any.
+
+    :raises InvalidRequest: there is more to look for in each delta than anybody needs.
     """
     told = request.get("stop")
-    stops = told if isinstance(told, list) else [told]
-    return tuple(dict.fromkeys(stop for stop in stops if isinstance(stop, str) and stop))
+    listed = told if isinstance(told, list) else [told]
+    stops = tuple(dict.fromkeys(stop for stop in listed if isinstance(stop, str) and stop))
+    if len(stops) > _MOST_STOPS or sum(map(len, stops)) > _MOST_CHARACTERS:
+        raise InvalidRequest(
+            f"stop must be {_MOST_STOPS} sequences at most, of {_MOST_CHARACTERS:,} characters"
+            " together",
+            param="stop",
+            code="invalid_value",
+        )
+    return stops
 
 
 def cut_answer(answer: ChatAnswer, stops: Sequence[str]) -> None:

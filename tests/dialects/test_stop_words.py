@@ -118,6 +118,14 @@ class StopsTests(SynchronousTestCase):
         self.assertEqual(stops_of({"stop": ""}), ())
         self.assertEqual(stops_of({"stop": ["", 7, None, "\n"]}), ("\n",))
 
+    def test_too_many(self) -> None:
+        """Each piece of an answer is looked through for all of them: so they are bounded."""
+        many = [f"{number:128}" for number in range(33)]
+        self.assertEqual(len(stops_of({"stop": many[1:]})), 32)
+        for stop in (many, "x" * 4_097, [*many[2:], "x" * 129]):
+            error = self.assertRaises(errors.InvalidRequest, stops_of, {"stop": stop})
+            self.assertEqual(error.param, "stop")
+
 
 class AnswerTests(SynchronousTestCase):
     """Whole answers."""
