@@ -24,13 +24,14 @@ from aiproxy.gateway.seam_text import (
     LEAST_OVERLAP,
     QUOTES,
     REMARK,
+    Repetition,
     count_agreeing,
     ends_once,
     find_anchor,
-    find_hard,
     find_marks,
     find_overlap,
     find_remark_end,
+    find_repetition,
     find_soft_end,
     fold,
     fold_loosely,
@@ -87,6 +88,8 @@ class TextSeam:
         #: How far it was searched for the anchors: in characters, and in what counts.
         self._searched = 0
         self._search_from = [0, 0]
+        #: Repetitions whose end is open: blanks may follow.
+        self._places: dict[tuple[int, int, int, Callable[[str], bool]], Repetition] = {}
         self._anchor = find_anchor(self._folded)
         self._loose_anchor = find_anchor(fold_loosely(self._text))
 
@@ -284,21 +287,21 @@ class TextSeam:
         :param start: where it begins, if none belongs to it.
         """
         soft = is_loose if fold is fold_loosely else is_soft
-        held, text = self._held, self._text
-        begin = find_hard(held, first, soft) if length else start
-        end = find_hard(held, first + length - 1, soft) + 1 if length else start
-        mine = find_hard(text[::-1], length - 1, soft) if length else len(text) - 1
-        before = find_soft_end(text[: len(text) - 1 - mine], soft)
-        after = find_soft_end(text, soft)
-        run = len(held)
-        for place in range(end, len(held)):
-            if not soft(held[place]):
-                run = place
-                break
+        held = self._held
+        place = self._places.get((first, length, start, soft))
+        if place is None:
+            place = find_repetition(self._text, held, first, length, start, soft)
+            self._places[first, length, start, soft] = place
+        end, after = place.end, place.after
+        if not final and len(held) - end < len(after) and after.startswith(held[end:]):
+            return None
+        while place.run < len(held) and soft(held[place.run]):
+            place.run += 1
+        run = place.run
         told = held[end:run]
         # Marks that were put around the repetition end behind it.
-        around = find_marks(find_soft_end(held[:begin], soft))
-        own = find_marks(before)
+        around = find_marks(find_soft_end(held[: place.begin], soft))
+        own = find_marks(place.before)
         around = "" if own.endswith(around) else around.removesuffix(own)
         open_end = run == len(held) and not final
         if open_end and (around or not told.startswith(after)):

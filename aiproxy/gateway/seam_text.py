@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from attrs import define
+
 __all__ = [
     "ABOUT",
     "BOUNDARY",
@@ -18,6 +20,7 @@ __all__ = [
     "LEAST_OVERLAP",
     "QUOTES",
     "REMARK",
+    "Repetition",
     "count_agreeing",
     "ends_once",
     "find_anchor",
@@ -25,6 +28,7 @@ __all__ = [
     "find_marks",
     "find_overlap",
     "find_remark_end",
+    "find_repetition",
     "find_soft_end",
     "fold",
     "fold_loosely",
@@ -71,6 +75,8 @@ def last_words(text: str) -> str:
     start = len(text)
     for count, word in enumerate(re.finditer(r"\S+", text[::-1]), 1):
         start = len(text) - word.end()
+        if word.end() >= _REPEATED_CHARACTERS:
+            break
         if count >= _REPEATED_WORDS and len(fold(text[start:])) >= LEAST_OVERLAP:
             break
     # Where words are not parted by blanks eight of them are no measure.
@@ -126,15 +132,36 @@ def find_overlap(text: str, new: str, final: bool, *, least: int = LEAST_OVERLAP
     if len(new) < least:
         return None if not final and new in text else 0
     place = text.find(new[:least])
-    while place >= 0:
-        end = text[place:]
-        if new.startswith(end):
-            counted = len(end.lstrip()) + end[0].isspace()
-            return 0 if counted < least or is_periodic(end) else len(end)
-        if not final and end.startswith(new):
-            return None
-        place = text.find(new[:least], place + 1)
-    return 0
+    if place < 0:
+        return 0
+    if not final and not text.startswith(new, place):
+        place = text.find(new, place + 1)
+    if not final and 0 <= place < len(text) - len(new):
+        return None  # It may go on so.
+    end = new[: _count_overlap(text, new)]
+    if len(end) < least:
+        return 0
+    counted = len(end.lstrip()) + end[0].isspace()
+    return 0 if counted < least or is_periodic(end) else len(end)
+
+
+def _count_overlap(text: str, new: str) -> int:
+    """Find how long the longest end of a text is that a new one begins with."""
+    # By Knuth, Morris and Pratt: where all repeats itself, any place is one to begin at.
+    new = new[: len(text)]
+    borders = [0]
+    length = 0
+    for character in new[1:]:
+        while length and character != new[length]:
+            length = borders[length - 1]
+        length += character == new[length]
+        borders.append(length)
+    length = 0
+    for character in text[len(text) - len(new) :]:
+        while length and character != new[length]:
+            length = borders[length - 1]
+        length += character == new[length]
+    return length
 
 
 def is_periodic(text: str) -> bool:
@@ -147,11 +174,12 @@ def is_periodic(text: str) -> bool:
 
 def find_remark_end(text: str, final: bool) -> int | None:
     """Find the end of a remark about the continuation: 0 for none, ``None``: not known yet."""
-    begins = text.lstrip().lower()
+    told = text.lstrip()
+    begins = told[:REMARK].lower()
     if not begins.startswith(_OPENINGS):
         may = not final and any(opening.startswith(begins) for opening in _OPENINGS)
         return None if may else 0
-    boundary = BOUNDARY.search(text, len(text) - len(begins))
+    boundary = BOUNDARY.search(text, len(text) - len(told))
     if boundary is None or boundary.start() > REMARK:
         return None if not final and len(text) <= REMARK else 0
     if boundary.end() == len(text) and not final:
@@ -210,6 +238,37 @@ def find_soft_end(text: str, soft: Callable[[str], bool]) -> str:
         if not soft(text[place - 1]):
             return text[place:]
     return text
+
+
+@define
+class Repetition:
+    """
+    Where a repetition stands.
+
+    :param before: what does not count before the same in what was delivered.
+    :param after: and behind it.
+    :ivar run: what does not count behind it goes on to here, or further.
+    """
+
+    begin: int
+    end: int
+    before: str
+    after: str
+    run: int
+
+
+def find_repetition(
+    text: str, held: str, first: int, length: int, start: int, soft: Callable[[str], bool]
+) -> Repetition:
+    """Find a repetition of a text's end; see :meth:`TextSeam._after`."""
+    begin = end = start
+    mine = len(text) - 1
+    if length:
+        begin = find_hard(held, first, soft)
+        end = find_hard(held, first + length - 1, soft) + 1
+        mine = find_hard(text[::-1], length - 1, soft)
+    before = find_soft_end(text[: len(text) - 1 - mine], soft)
+    return Repetition(begin, end, before, find_soft_end(text, soft), run=end)
 
 
 def split_halves(text: str) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from itertools import pairwise, permutations
+from time import process_time
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -470,3 +471,23 @@ class LastWordsTests(SynchronousTestCase):
         self.assertEqual(last_words("Hello, wor"), "Hello, wor")
         self.assertEqual(last_words("a b c d e f g h i j k l m n"), "c d e f g h i j k l m n")
         self.assertEqual(len(last_words("今天天气很好" * 100)), 160)
+
+
+class LongTextTests(SynchronousTestCase):
+    """Answers as long as any that is taken over, of a model that has got stuck before the cut."""
+
+    beginning = "".join(f"word {number} of many. " for number in range(2_000))
+
+    def test_repeating_texts(self) -> None:
+        """What repeats itself takes no longer than another text."""
+        for unit in ("a", "ha ", "- ", "* ", "\n", "----\n"):
+            for way in (*REPEATING, "prefill"):
+                cut = self.beginning + unit * (60_000 // len(unit))
+                for continuation in (cut, unit * 20, f"{unit * 12} and so on"):
+                    begin = process_time()
+                    seam = TextSeam(cut, way)
+                    last_words(cut)
+                    run(seam, bits(f"{continuation} at last", 20))
+                    self.assertLess(process_time() - begin, 1.5, (unit, way, continuation[-20:]))
+                    if continuation == cut:
+                        self.assertTrue(seam.joined, (unit, way))
