@@ -238,11 +238,15 @@ class Attempt:
         transcoder = make(
             reader, pipe.writer, timeouts, reasoning=reasoning, takeover=pipe.takeover
         )
+        most = self.asked.max_event_bytes
         if isinstance(reader, RawStreamReader):
-            self.relay = PassedRelay(transcoder, self.clock, reader)
+            self.relay = PassedRelay(transcoder, self.clock, reader, most_kept=most)
         else:
             self.relay = StreamRelay(
-                transcoder, self.clock, keeps_cut=self.continuation is not None
+                transcoder,
+                self.clock,
+                keeps_cut=self.continuation is not None,
+                most_kept=most,
             )
         reply.deliver(self.relay)
 

@@ -74,9 +74,14 @@ class PassedRelay(StreamRelay):
     """Relays a body that may not tell by itself where it ends: a cut is told to its reader."""
 
     def __init__(
-        self, transcoder: Transcoder, clock: IReactorTime, reader: RawStreamReader
+        self,
+        transcoder: Transcoder,
+        clock: IReactorTime,
+        reader: RawStreamReader,
+        *,
+        most_kept: int,
     ) -> None:
-        super().__init__(transcoder, clock)
+        super().__init__(transcoder, clock, most_kept=most_kept)
         self._reader = reader
 
     def failed(self, reason: Exception) -> None:

@@ -8,6 +8,7 @@ upstream's; each piece that arrives is one write.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Protocol
 from weakref import ref
@@ -16,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IPushProducer, IReactorTime
 from zope.interface import implementer
 
-from aiproxy.errors import AIProxyError, InternalError, UpstreamTimeout
+from aiproxy.errors import AIProxyError, InternalError, UpstreamFailed, UpstreamTimeout
 from aiproxy.interfaces import IBodyConsumer
 from aiproxy.transport.deadline import Deadline
 
@@ -70,6 +71,7 @@ class StreamRelay:
     of our errors; cancelling either closes the upstream's connection at once.
 
     :param keeps_cut: what has come before a cut is to be written in any case.
+    :param most_kept: bytes that may be kept while the transcoder has not started.
     :ivar started: fires when there is something for the client.
     :ivar done: fires when all was written to the client.
     """
@@ -81,6 +83,7 @@ class StreamRelay:
         "_finishing",
         "_keeps_cut",
         "_kept",
+        "_may_keep",
         "_over",
         "_paused",
         "_transcoder",
@@ -95,6 +98,7 @@ class StreamRelay:
         clock: IReactorTime,
         *,
         keeps_cut: bool = False,
+        most_kept: int = sys.maxsize,
     ) -> None:
         stop = _stopper(self)
         self.started: Deferred[None] = Deferred(stop)
@@ -105,6 +109,7 @@ class StreamRelay:
         self._upstream: IPushProducer | None = None
         self._client: IConsumer | None = None
         self._kept: list[bytes] = []
+        self._may_keep = most_kept
         self._paused = False
         self._finishing = False
         self._over = False
@@ -146,7 +151,7 @@ class StreamRelay:
         written = transcoder.feed(data)
         if written:
             if self._client is None:
-                self._kept.append(written)
+                self._keep(written)
             else:
                 self._client.write(written)
         if self._over:
@@ -217,6 +222,17 @@ class StreamRelay:
             self._kept.append(data)
         else:
             self._client.write(data)
+
+    def _keep(self, data: bytes) -> None:
+        """Keep what says nothing yet, in bounds: the upstream might never say anything."""
+        self._kept.append(data)
+        self._may_keep -= len(data)
+        if self._may_keep < 0 and not self._transcoder.started:
+            self._kept.clear()
+            self._transcoder.error = UpstreamFailed(
+                "the upstream's stream goes on and says nothing"
+            )
+            self._end(at_once=True)
 
     def _write_kept(self, client: IConsumer) -> None:
         kept, self._kept = self._kept, []

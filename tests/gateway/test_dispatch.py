@@ -398,6 +398,20 @@ class StreamTests(DispatchTestCase):
         self.clock.advance(1)
         self.assert_over(2, None)
 
+    def test_nothing_without_an_end(self) -> None:
+        """A stream that says nothing, without an end, goes to the next candidate too."""
+        self.use(ScriptedProvider(), server=Server(keep_alive=0, max_event_bytes=4096))
+        asked = self.chat(stream=True)
+        reply = self.provider.calls[0].answer()
+        for _ in range(100):
+            reply.send(*chat_stream("")[:1])
+        self.assertTrue(reply.stopped)
+        self.provider.calls[1].answer().send(*chat_stream("Hi"))
+        self.successResultOf(self.deliver(asked, self.client))
+        self.assertEqual(self.client.value().count(b'"delta":{"role"'), 1)
+        self.clock.advance(1)
+        self.assert_over(2, None)
+
     def test_cut(self) -> None:
         """A cut after it is told as an event, without an end."""
         asked = self.chat(stream=True)

@@ -168,6 +168,25 @@ class RelayTests(SynchronousTestCase):
         self.assertEqual(self.client.writes, [b"a"])
         self.assert_quiet()
 
+    def test_nothing_without_an_end(self) -> None:
+        """Of a stream that says nothing no more is kept than is allowed; content is written."""
+        for last, error in ((b"_", UpstreamFailed), (b"a", None)):
+            reply = ScriptedReply()
+            relay = StreamRelay(LineTranscoder(), self.clock, most_kept=3)
+            reply.deliver(relay)
+            reply.send(b"__", b"_")
+            self.assertNoResult(relay.started)
+            reply.send(last)
+            self.assertEqual(reply.stopped, error is not None)
+            if error is None:
+                self.successResultOf(relay.started)
+                relay.attach(self.client)
+                self.assertEqual(self.client.writes, [b"___a"])
+            else:
+                self.failureResultOf(relay.started, error)
+            relay.stop()
+            self.assert_quiet()
+
     def test_cut_before_content(self) -> None:
         """A cut before the first content fails ``started``: another may be asked."""
         self.reply.send(b"_")
