@@ -39,6 +39,9 @@ _TOLD: Final = frozenset(
     {"id", "type", "role", "model", "content", "delta", "stop_reason", "usage"}
 )
 
+#: What a message says in words.
+_TEXTS: Final = ("content", "reasoning_content")
+
 
 @define
 class _Block:
@@ -96,10 +99,14 @@ class AnswerTranslator:
     def answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Translate a whole answer."""
         said: dict[str, Any] = {"content": None}
+        texts: dict[str, list[str]] = {}
         for block in message["content"]:
             if isinstance(block, Mapping):
-                _join(said, self._begin(None, block))
-                _join(said, self._end(None))
+                for delta in (self._begin(None, block), self._end(None)):
+                    for name in _TEXTS:
+                        texts.setdefault(name, []).append(delta.pop(name, ""))
+                    _join(said, delta)
+        said |= {name: text for name, pieces in texts.items() if (text := "".join(pieces))}
         last, finish = self._finish(message, _others(message))
         _join(said, last)
         kept = _mapping(said.get("extra_content")).get("anthropic", {})
@@ -311,7 +318,5 @@ def _join(said: dict[str, Any], delta: dict[str, Any]) -> None:
             _join(known, value)
         elif isinstance(known, list):
             known += value
-        elif isinstance(known, str):
-            said[name] = known + value
         elif value:
             said[name] = value

@@ -138,21 +138,25 @@ def _check(document: Mapping[str, Any]) -> None:
 
 def _say(message: Mapping[str, Any]) -> dict[str, Any]:
     """Put what a message or a delta says in its places, but for calls."""
-    said: dict[str, Any] = {}
+    texts: list[str] = []
+    thoughts: list[str] = []
     others = []
     for part in _listed(message, "content"):
         if isinstance(part.get("text"), str):
-            said["content"] = said.get("content", "") + part["text"]
+            texts.append(part["text"])
         elif isinstance(part.get("thinking"), str):
-            said["reasoning_content"] = said.get("reasoning_content", "") + part["thinking"]
+            thoughts.append(part["thinking"])
         else:
             others.append(dict(part))
     if isinstance(message.get("content"), str):
-        said["content"] = message["content"]
-    if others:
-        said["content_parts"] = others
+        texts.append(message["content"])
     if isinstance(message.get("tool_plan"), str):
-        said["reasoning_content"] = said.get("reasoning_content", "") + message["tool_plan"]
+        thoughts.append(message["tool_plan"])
+    said: dict[str, Any] = {
+        "content": "".join(texts),
+        "reasoning_content": "".join(thoughts),
+        "content_parts": others,
+    }
     citations = _listed(message, "citations")
     if citations:
         said["extra_content"] = {"cohere": {"citations": citations}}

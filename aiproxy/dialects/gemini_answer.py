@@ -131,7 +131,7 @@ class AnswerTranslator:
 
     def _say(self, parts: list[Any], index: int, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Put the parts of a content into one message or delta."""
-        texts: dict[str, str] = {}
+        texts: dict[str, list[str]] = {}
         calls: list[dict[str, Any]] = []
         images: list[dict[str, Any]] = []
         google: dict[str, Any] = {}
@@ -141,7 +141,7 @@ class AnswerTranslator:
             signature = part.get("thoughtSignature")
             if isinstance(part.get("text"), str):
                 name = "reasoning_content" if part.get("thought") else "content"
-                texts[name] = texts.get(name, "") + part["text"]
+                texts.setdefault(name, []).append(part["text"])
                 if signature:
                     google["thought_signature"] = signature
             elif isinstance(part.get("functionCall"), dict):
@@ -158,7 +158,9 @@ class AnswerTranslator:
             elif part:
                 # What ran at Google itself goes back as it came.
                 google.setdefault("parts", []).append(dict(part))
-        said: dict[str, Any] = {name: text for name, text in texts.items() if text}
+        said: dict[str, Any] = {
+            name: text for name, pieces in texts.items() if (text := "".join(pieces))
+        }
         if calls:
             said["tool_calls"] = calls
         if images:

@@ -16,6 +16,7 @@ from aiproxy.dialects.gemini import GeminiDialect
 from aiproxy.dialects.gigachat import GigaChatDialect
 from aiproxy.dialects.multipart import MultipartForm
 from aiproxy.errors import InvalidRequest
+from aiproxy.wire.json import dumps
 
 #: What takes time by the square of its size takes several times as long.
 SECONDS = 1.0
@@ -82,6 +83,36 @@ class RequestTests(HostileTestCase):
             with self.quick(str(schema)[:40]):
                 body = GigaChatDialect().write_request(request, model="m", stream=False).body
             self.assertIn(b'"$ref"', body)
+
+
+class AnswerTests(HostileTestCase):
+    """Answers."""
+
+    def test_many_texts(self) -> None:
+        """Whole answers in many small texts, thoughts among them."""
+        text, thought = "a" * 40, "b" * 40
+        anthropic = [
+            {"type": "text", "text": text},
+            {"type": "thinking", "thinking": thought, "signature": "s"},
+        ]
+        cohere = [{"type": "text", "text": text}, {"type": "thinking", "thinking": thought}]
+        gemini = [{"text": text}, {"text": thought, "thought": True}]
+        for dialect, answer in (
+            (AnthropicDialect(), {"content": anthropic * 50_000, "stop_reason": "end_turn"}),
+            (
+                CohereDialect(),
+                {"message": {"content": cohere * 50_000}, "finish_reason": "COMPLETE"},
+            ),
+            (
+                GeminiDialect(),
+                {"candidates": [{"content": {"parts": gemini * 50_000}, "finishReason": "STOP"}]},
+            ),
+        ):
+            body = dumps(answer)
+            with self.quick(repr(dialect)):
+                message = dialect.read_reply(body)["choices"][0]["message"]
+            self.assertEqual(message["content"], text * 50_000)
+            self.assertEqual(message["reasoning_content"], thought * 50_000)
 
 
 def tool(name: str) -> dict[str, Any]:
