@@ -27,6 +27,8 @@ fields of the chunk       a whole too; ``id``, ``created`` and ``model`` are the
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final
 
 from attrs import Factory, define
@@ -45,6 +47,8 @@ _NOT_OF_MESSAGES: Final = frozenset({"role", "name", "channel"})
 
 #: Texts that come whole.
 _WHOLE: Final = frozenset({"id", "type", "name", "format"})
+#: So many types of entries with one index are told apart.
+_MOST_TYPES: Final = 16
 #: In place of content.
 _WITHOUT_CONTENT: Final = ("tool_calls", "function_call", "refusal", "audio")
 
@@ -54,6 +58,18 @@ class _Text:
     """A text that grows by pieces."""
 
     pieces: list[str] = Factory(list)
+
+
+class _Entries(list[Any]):
+    """
+    A list that grows by entries and their pieces.
+
+    :ivar by_index: the entries with an index, which may be of several types.
+    """
+
+    def __init__(self, entries: Iterable[Any] = ()) -> None:
+        super().__init__(entries)
+        self.by_index: dict[int, deque[dict[str, Any]]] = {}
 
 
 @define
@@ -125,8 +141,11 @@ class ChatFold:
 def _put(fields: dict[str, Any], name: str, value: Any) -> None:
     """Put a whole in place of what was told before; an object adds its fields."""
     known = fields.get(name)
-    if isinstance(value, dict) and isinstance(known, dict):
-        value = {**known, **value}
+    if isinstance(value, dict):
+        if isinstance(known, dict):
+            known.update(value)
+            return
+        value = dict(value)  # What is known is ours, and may be changed.
     if value is not None or name not in fields:
         fields[name] = value
 
@@ -150,22 +169,27 @@ def _join(known: Any, told: Any, name: str = "") -> Any:
                 fields[field] = _join(fields.get(field), value, field)
         return fields
     if isinstance(told, list):
-        entries = known if isinstance(known, list) else []
+        entries = known
+        if not isinstance(entries, _Entries):
+            entries = _Entries(known if isinstance(known, list) else ())
         for entry in told:
             _join_entry(entries, entry, name)
         return entries
     return told
 
 
-def _join_entry(entries: list[Any], told: Any, name: str) -> None:
+def _join_entry(entries: _Entries, told: Any, name: str) -> None:
     """Join an entry of a list to the one with its index, or append it."""
-    if _index(told) is None or name == "images":
+    index = _index(told)
+    if index is None or name == "images":
         entries.append(told)
         return
-    entry = next((one for one in reversed(entries) if _is_same(one, told)), None)
+    numbered = entries.by_index.setdefault(index, deque(maxlen=_MOST_TYPES))
+    entry = next((one for one in reversed(numbered) if _is_same(one, told)), None)
     if entry is None:
         entry = {}
         entries.append(entry)
+        numbered.append(entry)
     if name == "executed_tools":
         entry.update(told)
     else:
@@ -191,10 +215,8 @@ def _index(entry: Any) -> Any:
     return index if type(index) is int else None
 
 
-def _is_same(entry: Any, told: dict[str, Any]) -> bool:
-    """Whether a piece belongs to an entry."""
-    if _index(entry) != told["index"]:
-        return False
+def _is_same(entry: dict[str, Any], told: dict[str, Any]) -> bool:
+    """Whether a piece belongs to an entry with its index."""
     kind, told_kind = entry.get("type"), told.get("type")
     return not kind or not told_kind or bool(kind == told_kind)
 

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from aiproxy.dialects.anthropic import AnthropicDialect
 from aiproxy.dialects.cohere import CohereDialect
 from aiproxy.dialects.dialect import Dialect
+from aiproxy.dialects.fold import ChatFold
 from aiproxy.dialects.gemini import GeminiDialect
 from aiproxy.dialects.gigachat import GigaChatDialect
 from aiproxy.dialects.multipart import MultipartForm
@@ -113,6 +114,24 @@ class AnswerTests(HostileTestCase):
                 message = dialect.read_reply(body)["choices"][0]["message"]
             self.assertEqual(message["content"], text * 50_000)
             self.assertEqual(message["reasoning_content"], thought * 50_000)
+
+    def test_folded_lists(self) -> None:
+        """Lists of many entries, and objects of many fields, in streams that are folded."""
+        entries = [{"index": number, "text": "a"} for number in range(30_000)]
+        deltas: list[dict[str, Any]] = [{"reasoning_details": entries}]
+        deltas += [{"reasoning_details": [entry]} for entry in entries]
+        fold = ChatFold()
+        with self.quick("lists"):
+            for delta in deltas:
+                fold.add({"choices": [{"index": 0, "delta": delta}]})
+        [choice] = fold.answer(None)["choices"]
+        details = choice["message"]["reasoning_details"]
+        self.assertEqual(details, [{**entry, "text": "aa"} for entry in entries])
+        fold = ChatFold()
+        with self.quick("fields"):
+            for number in range(30_000):
+                fold.add({"x": {f"k{number}": 1}, "choices": []})
+        self.assertEqual(len(fold.answer(None)["x"]), 30_000)
 
 
 def tool(name: str) -> dict[str, Any]:
