@@ -182,7 +182,7 @@ class AnswerTranslator:
         call: dict[str, Any] = {"id": call_id, "type": "function", "function": function}
         if signature:
             call["extra_content"] = {"google": {"thought_signature": signature}}
-            self.note(call_id, str(name), signature)
+            self.note(str(call_id), str(name), signature)
         return call
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 __all__ = ["SignatureMemory"]
 
-#: Signatures that are kept, and the characters that all of them may have.
+#: Signatures that are kept, and the characters that all of them may have with their calls.
 _MOST: Final = 10_000
 _MOST_CHARACTERS: Final = 16 * 1024 * 1024
 
@@ -24,7 +24,7 @@ class SignatureMemory:
     Remembers the latest signatures, within bounds.
 
     :param most: how many are kept.
-    :param most_characters: of all that are kept.
+    :param most_characters: of all that are kept, with the ids and names that find them.
     :ivar tell: called with what is noted, for others who serve the same clients.
     """
 
@@ -45,7 +45,7 @@ class SignatureMemory:
         """Remember what somebody else has noted."""
         self._forget((call_id, name))
         self._kept[call_id, name] = signature
-        self._characters += len(signature)
+        self._characters += len(call_id) + len(name) + len(signature)
         while len(self._kept) > self._most or self._characters > self._most_characters:
             self._forget(next(iter(self._kept)))
 
@@ -59,4 +59,4 @@ class SignatureMemory:
     def _forget(self, key: tuple[str, str]) -> None:
         signature = self._kept.pop(key, None)
         if signature is not None:
-            self._characters -= len(signature)
+            self._characters -= sum(map(len, (*key, signature)))

@@ -29,13 +29,15 @@ class SignatureMemoryTests(SynchronousTestCase):
         self.assertEqual([memory.find(one, "f") for one in "abc"], ["1", None, "3"])
 
     def test_bounded_by_size(self) -> None:
-        """All together have a bound too; what was replaced does not count."""
-        memory = SignatureMemory(most_characters=10)
+        """All have a bound together, with ids and names; what was replaced does not count."""
+        memory = SignatureMemory(most_characters=14)
         memory.note("a", "f", "x" * 9)
         memory.note("a", "f", "x" * 4)
         memory.note("b", "f", "y" * 6)
         self.assertEqual(memory.find("a", "f"), "x" * 4)
         memory.note("c", "f", "z")
-        self.assertEqual([memory.find(one, "f") for one in "bc"], [None, "z"])
-        memory.note("d", "f", "w" * 11)
+        self.assertEqual([memory.find(one, "f") for one in "abc"], ["x" * 4, None, "z"])
+        memory.note("e" * 8, "f", "v")
+        self.assertEqual([memory.find(one, "f") for one in ("a", "c", "e" * 8)], [None, "z", "v"])
+        memory.note("d", "f", "w" * 13)
         self.assertIsNone(memory.find("d", "f"))
