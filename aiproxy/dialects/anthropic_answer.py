@@ -21,7 +21,7 @@ from attrs import define, field
 
 from aiproxy.dialects.anthropic_layout import THOUGHTS, tell_layout
 from aiproxy.dialects.anthropic_usage import write_usage
-from aiproxy.dialects.shapes import ChatChunk
+from aiproxy.dialects.shapes import ChatChunk, add_usage
 from aiproxy.errors import AnswerTooLarge
 from aiproxy.wire.json import JSONError, dumps, loads
 
@@ -38,6 +38,9 @@ _REASONS: Final = {
 _TOLD: Final = frozenset(
     {"id", "type", "role", "model", "content", "delta", "stop_reason", "usage"}
 )
+
+#: Counted for each block, for what is kept of it is no text.
+_ENTRY_CHARACTERS: Final = 64
 
 #: What a message says in words.
 _TEXTS: Final = ("content", "reasoning_content")
@@ -56,6 +59,8 @@ class _Block:
     #: Of a text: its characters, and its citations.
     length: int = 0
     cited: int = 0
+    #: Characters of it that are held back, or nearly so many.
+    held: int = 0
 
     def whole(self) -> dict[str, Any]:
         """Return it as it would be in a whole answer."""
@@ -90,6 +95,8 @@ class AnswerTranslator:
     _held: int = field(init=False, default=0)
     _thoughts: list[dict[str, Any]] = field(init=False, factory=list)
     _layout: list[dict[str, Any]] = field(init=False, factory=list)
+    #: Of how many of its entries the caller knows by an end.
+    _told: int = field(init=False, default=0)
     #: How many entries of each list were told.
     _listed: Counter[str] = field(init=False, factory=Counter)
     _first_call: str = field(init=False, default="")
@@ -174,8 +181,7 @@ class AnswerTranslator:
             if isinstance(message.get(name), str):
                 self._frame[name] = message[name]
         # The last counts are the whole ones, but may leave out what the first told (recorded).
-        usage = _mapping(message.get("usage"))
-        self._usage.update((name, value) for name, value in usage.items() if value is not None)
+        add_usage(self._usage, _mapping(message.get("usage")))
 
     def _finish(
         self, message: Mapping[str, Any], others: dict[str, Any]
@@ -184,10 +190,13 @@ class AnswerTranslator:
         reason = message.get("stop_reason")
         if not isinstance(reason, str):
             return _extra(others), {}
-        # Copies: what is told stays so, even if more blocks come behind the end.
-        layout, thoughts = tell_layout(list(self._layout)), list(self._thoughts)
-        if self._first_call and thoughts:
-            self.note(self._first_call, {"thinking_blocks": thoughts, "layout": layout})
+        layout: list[dict[str, Any]] = []
+        if len(self._layout) > self._told:  # An end may come again and again.
+            self._told = len(self._layout)
+            # Copies: what is told stays so, even if more blocks come behind the end.
+            layout, thoughts = tell_layout(list(self._layout)), list(self._thoughts)
+            if self._first_call and thoughts:
+                self.note(self._first_call, {"thinking_blocks": thoughts, "layout": layout})
         finish = {"finish_reason": _REASONS.get(reason, "stop"), "native_finish_reason": reason}
         return _extra({**others, "layout": layout}), finish
 
@@ -195,6 +204,7 @@ class AnswerTranslator:
 
     def _begin(self, index: Any, told: Mapping[str, Any]) -> dict[str, Any]:
         block = self._blocks[index] = _Block(dict(told))
+        self._hold(block, _ENTRY_CHARACTERS + len(dumps(told)))
         kind = told.get("type")
         if kind == "text":
             text = told.get("text")
@@ -217,7 +227,10 @@ class AnswerTranslator:
         return {"tool_calls": [call]}
 
     def _go_on(self, index: Any, delta: Mapping[str, Any]) -> dict[str, Any]:
-        block = self._blocks.setdefault(index, _Block({"type": "text"}))
+        block = self._blocks.get(index)
+        if block is None:
+            block = self._blocks[index] = _Block({"type": "text"})
+            self._hold(block, _ENTRY_CHARACTERS)
         said: dict[str, Any] = {}
         for name, value in delta.items():
             if name == "type":
@@ -225,6 +238,7 @@ class AnswerTranslator:
             if name == "citation":
                 said = self._cite(block, [value])
             elif not isinstance(value, str):
+                self._hold(block, len(name) + len(dumps(value)))
                 block.told[name] = value
             elif name == "text":
                 block.length += len(value)
@@ -236,22 +250,30 @@ class AnswerTranslator:
                     block.pieces["input"] = []  # It is told, and need not be held.
                 said = _arguments(block, value)
             else:
-                self._hold(block, "input" if name == "partial_json" else name, value)
+                self._hold(block, len(value))
+                piece_of = "input" if name == "partial_json" else name
+                block.pieces.setdefault(piece_of, []).append(value)
                 if name == "thinking":
                     said = {"reasoning_content": value}
         return said
 
-    def _hold(self, block: _Block, name: str, value: str) -> None:
-        self._held += len(value)
+    def _hold(self, block: _Block, characters: int) -> None:
+        """Count what is held back until the block's end, or the answer's: there may be none."""
+        block.held += characters
+        self._held += characters
         if self._held > self.most_held:
             raise AnswerTooLarge("the upstream's answer has too much that must be held back")
-        block.pieces.setdefault(name, []).append(value)
 
     def _end(self, index: Any) -> dict[str, Any]:
         block = self._blocks.pop(index, None)
-        kind = block.told.get("type") if block is not None else None
-        if block is None or not isinstance(kind, str):
+        if block is None:
             return {}
+        kind = block.told.get("type")
+        if not isinstance(kind, str):
+            self._held -= block.held
+            return {}
+        if kind not in THOUGHTS:  # They are kept to the answer's end, and of all an entry is.
+            self._held -= block.held - _ENTRY_CHARACTERS - len(kind)
         said: dict[str, Any] = {}
         entry: dict[str, Any] = {"type": kind}
         if kind == "text":

@@ -18,7 +18,7 @@ from typing import Any, Final
 from attrs import define, field
 
 from aiproxy.dialects.openai_repairs import made_call_id
-from aiproxy.dialects.shapes import ChatChunk, Usage
+from aiproxy.dialects.shapes import ChatChunk, Usage, add_usage
 from aiproxy.errors import UpstreamFailed
 from aiproxy.wire.json import dumps
 
@@ -78,7 +78,7 @@ class AnswerTranslator:
     def recount(self, usage: dict[str, Any]) -> dict[str, Any]:
         """Take an event's usage; return all that is known of it."""
         # The last one counts, but may leave out what the others told.
-        self._usage.update(usage)
+        add_usage(self._usage, usage)
         return self._usage
 
     def answer(self, document: Mapping[str, Any]) -> dict[str, Any]:

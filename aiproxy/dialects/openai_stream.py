@@ -508,7 +508,10 @@ class OpenAIStreamReader:
                 state.calls.append(call)
             if identity and not state.by_id.get(identity):
                 call.identity = call.identity or identity
-                state.by_id[identity] = call
+                # Of the others that name a call (a new one for each delta) not all are kept.
+                if call.identity == identity or len(state.by_id) < _MOST_CALLS:
+                    state.by_id[identity] = call
+                    self._hold(len(identity))
         if place is not None and len(state.by_index) < _MOST_CALLS:
             call.placed = True
             state.by_index[place] = call

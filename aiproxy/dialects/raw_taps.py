@@ -16,10 +16,14 @@ from typing import Any, Final
 from aiproxy.dialects.openai_errors import judge, judge_choice
 from aiproxy.dialects.openai_facts import read_facts
 from aiproxy.dialects.raw_usage import find_raw_usage
-from aiproxy.dialects.shapes import Usage
-from aiproxy.errors import AIProxyError
+from aiproxy.dialects.shapes import Usage, add_usage
+from aiproxy.errors import AIProxyError, UpstreamFailed
 
 __all__ = ["AudioTap", "CompletionsTap", "MessagesTap", "ResponsesTap", "Tap"]
+
+
+#: So many choices more than were asked for may be told.
+_MOST_CHOICES: Final = 128
 
 
 class Tap:
@@ -85,6 +89,9 @@ class CompletionsTap(Tap):
             index = choice.get("index")
             known = index if isinstance(index, int) else place
             done = bool(choice.get("finish_reason"))
+            if known not in self._finishes and len(self._finishes) >= self._choices + _MOST_CHOICES:
+                self.error = UpstreamFailed("the upstream's answer has too many choices")
+                return
             self._finishes[known] = self._finishes.get(known, False) or done
             self.said = self.said or bool(choice.get("text"))
             self.characters += _length(choice.get("text"))
@@ -138,7 +145,7 @@ class MessagesTap(Tap):
         """The last event's numbers count, with those that it does not repeat (Vertex, recorded)."""
         told = source.get("usage") if isinstance(source, Mapping) else None
         if isinstance(told, Mapping):
-            self._usage.update((name, value) for name, value in told.items() if value is not None)
+            add_usage(self._usage, told)
             self.usage = find_raw_usage({"usage": self._usage})
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-__all__ = ["ChatAnswer", "ChatChunk", "ChatRequest", "Usage", "says_something"]
+__all__ = ["ChatAnswer", "ChatChunk", "ChatRequest", "Usage", "add_usage", "says_something"]
 
 #: A request body: ``model``, ``messages``, ``stream``, ``stream_options``, ``tools``, …
 ChatRequest: TypeAlias = dict[str, Any]
@@ -35,8 +35,18 @@ Usage: TypeAlias = dict[str, Any]
 _ABOUT: Final = frozenset({"role", "name", "channel"})
 
 
+#: Usages have a dozen fields, or two.
+_MOST_FIELDS: Final = 100
+
 #: What can say anything.
 _SAYING: Final = (str, list, dict)
+
+
+def add_usage(known: Usage, told: Mapping[str, Any]) -> None:
+    """Add what an event tells of its stream's usage, in place; there is no end of events."""
+    for name, value in told.items():
+        if value is not None and (name in known or len(known) < _MOST_FIELDS):
+            known[name] = value
 
 
 def says_something(delta: Mapping[str, Any]) -> bool:

@@ -72,7 +72,7 @@ class DeliveredCall:
         name = "" if self.name else payload.get("name") or ""
         self.name = self.name or name
         text = payload.get(field)
-        if not isinstance(text, str):
+        if not isinstance(text, str) or not text:
             return name
         self._text.parts.append(text)
         return name + text
@@ -112,7 +112,8 @@ class DeliveredChoice:
         """Take a delta; return what it says."""
         content = delta.get("content")
         if len(delta) == 1 and type(content) is str:  # Nearly all are so.
-            self._content.parts.append(content)
+            if content:  # Of empty ones there may be any number.
+                self._content.parts.append(content)
             return content
         said = []
         thought = delta.get("reasoning_content") or delta.get("reasoning")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import process_time
-from typing import Any
+from typing import Any, TypeAlias
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,8 +17,16 @@ from aiproxy.dialects.fold import ChatFold
 from aiproxy.dialects.gemini import GeminiDialect
 from aiproxy.dialects.gigachat import GigaChatDialect
 from aiproxy.dialects.multipart import MultipartForm
-from aiproxy.errors import InvalidRequest
+from aiproxy.dialects.openai import OpenAIDialect
+from aiproxy.dialects.operations import COMPLETIONS, MESSAGES
+from aiproxy.dialects.raw import RawDialect
+from aiproxy.errors import InvalidRequest, UpstreamFailed
 from aiproxy.wire.json import dumps
+from aiproxy.wire.sse import write_event
+
+Json: TypeAlias = dict[str, Any]
+#: The events that are told at one time, by its number.
+Told: TypeAlias = Callable[[int], list[Json]]
 
 #: What takes time by the square of its size takes several times as long.
 SECONDS = 1.0
@@ -132,6 +141,73 @@ class AnswerTests(HostileTestCase):
             for number in range(30_000):
                 fold.add({"x": {f"k{number}": 1}, "choices": []})
         self.assertEqual(len(fold.answer(None)["x"]), 30_000)
+
+
+class StreamTests(HostileTestCase):
+    """Streams without an end."""
+
+    def test_memory(self) -> None:
+        """What is kept of them has a bound, whatever it is that they tell more and more of."""
+
+        def block(number: int, **told: Any) -> list[Json]:
+            return [{"type": "content_block_start", "index": number, "content_block": told}]
+
+        end = {"type": "content_block_stop", "index": 0}
+        thought = {"type": "thinking", "signature": "s", "thinking": "t"}
+        anthropic: tuple[Told, ...] = (
+            lambda number: block(number, type="text", text="a"),
+            lambda number: [*block(0, type="server_tool_use", name="n"), end],
+            lambda number: [*block(0, **thought), end],
+            lambda number: [
+                *block(0, type="text"),
+                {"type": "content_block_delta", "index": 0, "delta": {f"k{number}": [number]}},
+            ],
+            lambda number: [{"type": "message_delta", "delta": {}, "usage": {f"k{number}": 1}}],
+        )
+        gemini: Told = lambda number: [{"usageMetadata": {f"k{number}": 1}}]  # noqa: E731
+        names = {0: {"name": "f"}}
+
+        def openai(number: int) -> list[Json]:
+            function = {"arguments": "a", **names.get(number, {})}
+            call = {"index": 0, "id": f"c{number}", "function": function}
+            return [{"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}]
+
+        for dialect, told in (
+            *((AnthropicDialect(), told) for told in anthropic),
+            (GeminiDialect(), gemini),
+            (OpenAIDialect(), openai),
+            (RawDialect(MESSAGES), anthropic[-1]),
+        ):
+            reader = dialect.stream_reader(choices=1, max_event_bytes=100_000)
+            tracemalloc.start()
+            with self.quick(repr(dialect)):
+                for number in range(10_000):
+                    reader.feed(b"".join(write_event(dumps(one)) for one in told(number)))
+            kept, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            self.assertLess(kept, 600_000, (dialect, told(1)))
+
+    def test_ends(self) -> None:
+        """An end that comes again and again takes no longer for all that was before it."""
+        reader = AnthropicDialect().stream_reader(choices=1, max_event_bytes=2**25)
+        told: list[Json] = []
+        for _ in range(10_000):
+            start = {"type": "content_block_start", "index": 0, "content_block": {"type": "x"}}
+            told += [start, {"type": "content_block_stop", "index": 0}]
+        told += [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}] * 10_000
+        with self.quick("ends"):
+            for one in told:
+                reader.feed(write_event(dumps(one)))
+        self.assertIsNone(reader.error)
+        self.assertTrue(reader.finished)
+
+    def test_choices(self) -> None:
+        """There is an end of the choices of completions."""
+        reader = RawDialect(COMPLETIONS).stream_reader(choices=1, max_event_bytes=2**25)
+        for number in range(1_000):
+            choice = {"index": number, "text": "a", "finish_reason": None}
+            reader.feed(write_event(dumps({"choices": [choice]})))
+        self.assertIsInstance(reader.error, UpstreamFailed)
 
 
 def tool(name: str) -> dict[str, Any]:

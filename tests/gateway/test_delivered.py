@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -37,6 +38,17 @@ class DeliveredTests(SynchronousTestCase):
         delivered.take(chunk({}, "stop"))
         self.assertTrue(choice.finished)
         self.assertIsNone(delivered.obstacle)
+
+    def test_empty_texts(self) -> None:
+        """Nothing is kept of empty texts, of which there may be any number."""
+        delivered = Delivered()
+        call = {"index": 0, "function": {"arguments": ""}}
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for _ in range(20_000):
+            delivered.take(chunk({"content": ""}))
+            delivered.take(chunk({"tool_calls": [call]}))
+        self.assertLess(tracemalloc.get_traced_memory()[0], 20_000)
 
     def test_says(self) -> None:
         """What a chunk says is told, each thing once."""
