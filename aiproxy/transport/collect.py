@@ -16,6 +16,10 @@ __all__ = ["collect", "collect_now", "collect_some"]
 
 _SOME_BYTES = 64 * 1024
 _SOME_SECONDS = 2.0
+#: A body may come in chunks of two bytes, and each piece costs an object of some 50: where
+#: they are shorter than this on average they are joined now and then.
+_PIECE_BYTES = 512
+_JOINED_BYTES = 64 * 1024
 
 
 class Deliverable(Protocol):
@@ -116,6 +120,8 @@ class _Collector:
         if self._length > self._limit_bytes:
             self._producer.stopProducing()
             self._exceeded()
+        elif len(self._pieces) * _PIECE_BYTES > self._length + _JOINED_BYTES:
+            self._pieces = [b"".join(self._pieces)]
 
     def finished(self) -> None:
         self._fire(b"".join(self._pieces))

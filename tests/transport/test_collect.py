@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -47,6 +49,18 @@ class CollectTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reply = ScriptedReply()
+
+    def test_short_pieces(self) -> None:
+        """A body in tiny pieces needs no more memory than another one."""
+        body = collect(self.reply, 200_000)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for number in range(100_000):
+            self.reply.consumer.received(b"%02d" % (number % 100))
+        self.assertLess(tracemalloc.get_traced_memory()[0], 300_000)
+        self.reply.consumer.finished()
+        whole = b"".join(b"%02d" % number for number in range(100))
+        self.assertEqual(self.successResultOf(body), whole * 1_000)
 
     def test_whole(self) -> None:
         """All pieces come in one; a body of just the limit is not too long."""
