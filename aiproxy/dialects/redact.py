@@ -30,12 +30,14 @@ _SECRET_CHARACTERS: Final = 6
 _MASK: Final = "***"
 _URL_SAFE: Final = str.maketrans("+/", "-_")
 _DATA_URL: Final = re.compile(r"(data:[\w.+/-]{0,128}(?:;[\w=.+-]{1,64}){0,4};base64,)[\w+/=-]+")
-_BASE64: Final = re.compile(rf"[\w+/-]{{{_DATA_CHARACTERS},}}={{0,2}}", re.ASCII)
+_BASE64: Final = re.compile(rf"(?<![\w+/-])[\w+/-]{{{_DATA_CHARACTERS},}}={{0,2}}", re.ASCII)
 _SECRET_NAME: Final = re.compile(
     r"(?i)(?:^|[_-])(?:password|passwd|secret|api_?key|authorization|credentials?|access_token)$"
 )
+#: One without an end in reach goes as far as that: its end is not looked for from each beginning.
 _PRIVATE_KEY: Final = re.compile(
-    r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----.{0,16384}?(?:-----END [A-Z ]{0,32}-----|\Z)",
+    r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----"
+    r"(?:.{0,16384}?(?:-----END [A-Z ]{0,32}-----|\Z)|.{16384})",
     re.DOTALL,
 )
 _CLOUD_KEY: Final = re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")

@@ -48,7 +48,7 @@ _KEYS: Final = (
     # a provider has masked itself but for its ends.
     re.compile(r"()\b(?:sk|pk|rk|gsk|csk|xai|pplx|hf|tgp|fw|nvapi|gh[opsu])[-_][\w-]{16,}"),
     re.compile(r"()\b(?:AIza[\w-]{20,}|eyJ[\w-]{10,}(?:\.[\w-]*)*)"),
-    re.compile(r"()[\w-]{0,64}\*{3,}[\w*-]{0,64}"),
+    re.compile(r"()[\w-]{0,64}+\*{3,}[\w*-]{0,64}"),
 )
 
 
