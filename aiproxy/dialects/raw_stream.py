@@ -28,6 +28,8 @@ _BLANK_LINE: Final = re.compile(rb"(?:\r\n|\r(?!\n)|\n){2}")
 _SPACE: Final = b" \t\r\n\xef\xbb\xbf"
 #: How an event stream begins.
 _FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
+#: No field's name is longer, with its colon.
+_MOST_BEGUN: Final = max(map(len, _FIELDS))
 _EMPTY: Final = "the upstream's stream ended before any content"
 _HTML: Final = (b"<!doctype html", b"<html")
 
@@ -130,8 +132,10 @@ class RawStreamReader:
 
     def _feed_unknown(self, data: bytes) -> list[ChatChunk]:
         """Find out by its beginning what the body is."""
+        # What is held so far is nothing but blanks, and a field that may yet begin.
+        begun = bytes(self._held[-_MOST_BEGUN:]) + data
         self._held += data
-        start = bytes(self._held.lstrip(_SPACE)[:8])
+        start = begun.lstrip(_SPACE)[:8]
         if start.startswith(_FIELDS):
             self._feed = self._feed_events
         elif start and not any(field.startswith(start) for field in _FIELDS):

@@ -180,9 +180,8 @@ class StreamTests(HostileTestCase):
         ):
             reader = dialect.stream_reader(choices=1, max_event_bytes=100_000)
             tracemalloc.start()
-            with self.quick(repr(dialect)):
-                for number in range(10_000):
-                    reader.feed(b"".join(write_event(dumps(one)) for one in told(number)))
+            for number in range(10_000):
+                reader.feed(b"".join(write_event(dumps(one)) for one in told(number)))
             kept, _ = tracemalloc.get_traced_memory()
             tracemalloc.stop()
             self.assertLess(kept, 600_000, (dialect, told(1)))
@@ -200,6 +199,17 @@ class StreamTests(HostileTestCase):
                 reader.feed(write_event(dumps(one)))
         self.assertIsNone(reader.error)
         self.assertTrue(reader.finished)
+
+    def test_blanks(self) -> None:
+        """A body that may still become anything, blank after blank."""
+        reader = RawDialect(MESSAGES).stream_reader(choices=1, max_event_bytes=2**25)
+        with self.quick("blanks"):
+            for _ in range(4_000):
+                reader.feed(b" " * 1_000)
+        reader.feed(b"\nda")
+        reader.feed(b'ta: {"type":"message_stop"}\n\n')
+        self.assertTrue(reader.ended)
+        self.assertIsNone(reader.error)
 
     def test_choices(self) -> None:
         """There is an end of the choices of completions."""
