@@ -32,6 +32,8 @@ _PADDING: Final = re.compile(rb'("(?:obfuscation|p)":")([^"\\]*)"')
 #: One event, in the usual way: an object in one line.
 _EVENT: Final = re.compile(rb"(?:event: [^\r\n]*\n)?data: ?\{[^\r\n]*\}\n\n")
 _END: Final = b"}\n\n"
+#: Of a longer usage no pattern is made, for that takes its time; all that are known are shorter.
+_MOST_USAGE: Final = 2_048
 #: A number, and where one is a value; a longer one is left to JSON's own reader.
 _DIGITS: Final = rb"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?"
 _NUMBER: Final = re.compile(rb"(?<=[:,\[ ])" + _DIGITS + rb"(?=[,}\] ])")
@@ -253,6 +255,8 @@ def _find_usage(foot: bytes, reader: UsageReader) -> slice | None:
     except (ValueError, RecursionError):
         return None
     place = slice(key.end(), stop)
+    if stop - key.end() > _MOST_USAGE:
+        return None
     return place if _NUMBER.search(foot[place]) and reader.tells(usage) else None
 
 

@@ -196,6 +196,13 @@ class ReadTests(SynchronousTestCase):
         self.assertIsNone(template(b"}}]," + deep + b"}\n\n", {"a": 1}).usage)
         self.assertIsNone(template(b'}}],"usage":{"a":1}}\n\n', {"a": 2}).usage)
 
+    def test_long_usage(self) -> None:
+        """Of a usage that is long no pattern is made: that would take longer than to read it."""
+        for fields, is_made in ((50, True), (1_000, False)):
+            told = {f"field_{number}": number for number in range(fields)}
+            end = b'}}],"usage":' + dumps(told) + b"}\n\n"
+            self.assertEqual(template(end, told).usage is not None, is_made, fields)
+
     def test_doubtful_usage(self) -> None:
         """Where usage stands twice, or goes out with each event, no template is made."""
         told, reader = b'"usage":{"a":1}', Reader({"a": 1})
