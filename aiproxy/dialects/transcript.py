@@ -10,8 +10,10 @@ from aiproxy.wire.sse import SSEDecoder
 
 __all__ = ["Transcript"]
 
-#: Characters that are kept of a stream.
+#: Characters that are kept of a stream, with those of the places where they stand.
 KEPT_CHARACTERS: Final = 256 * 1024
+#: Texts are looked for no deeper; events may have a thousand levels.
+_LEVELS: Final = 64
 _MOST_EVENT_BYTES: Final = 2**20
 
 #: Fields whose texts are pieces: of OpenAI's chunks and completions, of its
@@ -77,23 +79,32 @@ class Transcript:
         if isinstance(kind, str) and "delta" not in kind and "error" not in kind:
             return
         where = [str(event[name]) for name in _NUMBERS if isinstance(event.get(name), int)]
-        self._gather(event, ".".join(where))
+        self._gather(event, ".".join(where), _LEVELS)
 
-    def _gather(self, value: dict[str, Any], where: str) -> None:
+    def _gather(self, value: dict[str, Any], where: str, levels: int) -> None:
+        if not levels:
+            return
         for name, item in value.items():
             place = f"{where}.{name}" if where else name
             if isinstance(item, str):
                 if name in _PIECES or name == "message":
                     self._add(place, item)
             elif isinstance(item, dict):
-                self._gather(item, place)
+                self._gather(item, place, levels - 1)
             elif isinstance(item, list):
                 for position, one in enumerate(item):
                     if isinstance(one, dict):
                         number = one.get("index")
-                        self._gather(one, f"{place}.{number if number is not None else position}")
+                        entry = f"{place}.{number if number is not None else position}"
+                        self._gather(one, entry, levels - 1)
 
     def _add(self, where: str, text: str) -> None:
-        if text and self._left > 0:
-            self._texts.setdefault(where, []).append(text[: self._left])
-            self._left -= len(text)
+        if not text or self._left <= 0:
+            return
+        if where not in self._texts:
+            self._left -= len(where)
+            if self._left <= 0:
+                return
+            self._texts[where] = []
+        self._texts[where].append(text[: self._left])
+        self._left -= len(text)

@@ -102,8 +102,20 @@ class TranscriptTests(SynchronousTestCase):
         piece = events(chunk(content="x" * 100_000))
         for _ in range(5):
             transcript.feed(piece)
-        self.assertEqual(len(transcript.texts()["choices.0.delta.content"]), KEPT_CHARACTERS)
+        [(where, text)] = transcript.texts().items()
+        self.assertEqual(where, "choices.0.delta.content")
+        self.assertEqual(len(where) + len(text), KEPT_CHARACTERS)
         transcript = Transcript()
         for _ in range(3):
             transcript.feed(b"x" * 2**20)
         self.assertEqual((transcript.texts(), transcript.bytes), ({}, 3 * 2**20))
+
+    def test_odd_places(self) -> None:
+        """A text may stand at a place with a long name, each at another, or deep within."""
+        transcript = Transcript()
+        for number in range(10):
+            transcript.feed(events({f"{number:100000}": {"text": "a"}}))
+        self.assertEqual(len(transcript.texts()), 2)
+        deep = b'{"a":' * 1_000 + b"1" + b"}" * 1_000
+        stream = b"data: " + deep + b"\n\n" + events(chunk(content="Hi"))
+        self.assertEqual(self.read(stream), {"choices.0.delta.content": "Hi"})
