@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiproxy.config.schema import Timeouts
+from aiproxy.dialects.answers import misshapen
 from aiproxy.dialects.dialect import StreamReader
 from aiproxy.dialects.face import StreamWriter
 from aiproxy.dialects.fold import ChatFold
@@ -177,14 +178,25 @@ class FoldingTranscoder:
         return self._take(self._reader.close())
 
     def answer(self) -> ChatAnswer:
-        """Return the answer, once it is whole."""
-        return self._fold.answer(self._reader.usage)
+        """
+        Return the answer, once it is whole.
+
+        :raises UpstreamFailed: it is nested too deep to be one.
+        """
+        try:
+            return self._fold.answer(self._reader.usage)
+        except RecursionError as mistake:
+            raise misshapen(mistake) from None
 
     def _take(self, chunks: list[ChatChunk]) -> bytes:
-        for chunk in chunks:
-            self._fold.add(chunk)
-            for choice in chunk["choices"]:
-                self.characters += len(DeliveredChoice().take(choice["delta"]))
+        try:
+            for chunk in chunks:
+                self._fold.add(chunk)
+                for choice in chunk["choices"]:
+                    self.characters += len(DeliveredChoice().take(choice["delta"]))
+        except RecursionError as mistake:
+            self.ended, self.error = True, misshapen(mistake)
+            return b""
         if self._reader.said:
             self._phases.heard(self._call_idle if self._reader.tool_call_open else self._idle)
         self.ended, self.error = self._reader.ended, self._reader.error

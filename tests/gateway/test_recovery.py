@@ -212,6 +212,19 @@ class FoldTests(RecoveryTestCase):
         self.failureResultOf(asked, CancelledError)
         self.assertEqual(self.assert_over(1, "client_left").tokens.completion, 3)
 
+    def test_deep(self) -> None:
+        """What is nested too deep to be joined is the upstream's failure."""
+        for levels in (600, 1_000):
+            self.use(ScriptedProvider(), model("a", stream_upstream=True), model("b"))
+            asked = self.chat()
+            deep = b'{"a":' * levels + b"1" + b"}" * levels
+            event = b'data: {"choices":[{"index":0,"delta":{"content":"a","x":%b}}]}\n\n' % deep
+            reply = self.provider.calls[0].answer()
+            reply.send(event, *chat_stream("Hel"))
+            reply.finish()
+            self.provider.calls[1].answer(whole("Hi"))
+            self.assertEqual(self.plain(asked).served.candidate.name, "b")
+
     def test_silence(self) -> None:
         """Silence within it is found out long before the whole answer is due."""
         asked = self.chat()
