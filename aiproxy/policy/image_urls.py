@@ -62,6 +62,8 @@ def read_image_url(url: str) -> ImageURL:
 
     :raises InvalidRequest: it may not be fetched.
     """
+    if len(url) > _URL_CHARACTERS:
+        raise _refused(_UNREADABLE)
     try:
         # IDNA may bring forth what is refused below.
         written = url if url.isascii() else URL.from_text(url).to_uri().to_text()
@@ -71,8 +73,7 @@ def read_image_url(url: str) -> ImageURL:
         raise _refused(_UNREADABLE) from None
     name = f"[{host}]" if ":" in host else host
     if not (
-        len(url) <= _URL_CHARACTERS
-        and _CHARACTERS.fullmatch(written)
+        _CHARACTERS.fullmatch(written)
         and parts.scheme in ("http", "https")
         and port != 0
         and is_plain_host(host)

@@ -123,11 +123,11 @@ class ImageFetcher:
         ``image_download_failed`` for what did not come.
         """
         try:
-            sources = {url: read_image_url(url) for url in urls}
-            if len(sources) > self._limits.count:
+            if len(set(urls)) > self._limits.count:
                 raise invalid_image_url(
                     f"a request may name at most {self._limits.count} images by URL"
                 )
+            sources = {url: read_image_url(url) for url in urls}
         except InvalidRequest:
             return fail(Failure())
         budget = _Budget(self._limits.all_bytes)

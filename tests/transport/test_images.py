@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
+from time import process_time
 from typing import Any
 
 from attrs import frozen
@@ -386,6 +387,16 @@ class GuardTests(ImagesTests):
     def test_impossible_name(self) -> None:
         """A name that IDNA does not have is no name."""
         self.refusal("http://xn--a.example.com/")
+
+    def test_far_too_many(self) -> None:
+        """Nor is any of far too many looked at, or of one that is far too long."""
+        for urls in (
+            [f"http://example.com/é{number}" for number in range(50_000)],
+            ["http://example.com/" + "é" * 5_000_000],
+        ):
+            begin = process_time()
+            self.error(self.fetcher.fetch(urls), "invalid_image_url")
+            self.assertLess(process_time() - begin, 0.5)
 
     def test_count(self) -> None:
         """There are at most so many, and none is fetched of more."""
