@@ -93,9 +93,15 @@ class _Queue:
     def __bool__(self) -> bool:
         return bool(self._callers)
 
-    def heads(self) -> list[list[_Waiter]]:
-        """Return the callers in turn: of each the oldest for every name."""
-        return [[line[0] for line in lines.values()] for lines in self._callers.values()]
+    def turns(self) -> deque[tuple[str, deque[str]]]:
+        """Return the callers in turn, each with its names in turn."""
+        return deque((caller, deque(lines)) for caller, lines in self._callers.items())
+
+    def head(self, caller: str, name: str) -> _Waiter | None:
+        """Return the oldest of a line, if it is still there."""
+        lines = self._callers.get(caller)
+        line = None if lines is None else lines.get(name)
+        return line[0] if line else None
 
     def add(self, waiter: _Waiter) -> None:
         """Put one behind those of its caller, and a new caller behind all."""
@@ -320,23 +326,25 @@ class Gate:
         self._timer = None
         taken: set[tuple[str, ...]] = set()
         next_look = MAX_WAIT
-        served = True
-        while served:
-            served = False
-            for heads in self._queue.heads():
-                for waiter in heads:
-                    # Who was let go may have ended others.
-                    if waiter.entered.called or waiter.keys <= taken:
-                        continue
-                    found = self._try(waiter.candidates, waiter.tokens, waiter.patience, taken)
-                    if isinstance(found, Entry):
-                        self._drop(waiter)
-                        self._queue.move_back(waiter.caller, waiter.name)
-                        waiter.entered.callback(found)
-                        served = True
-                        break
-                    taken |= waiter.keys
-                    next_look = min(next_look, _soon(found))
+        turns = self._queue.turns()
+        while turns:
+            caller, names = turns.popleft()
+            while names:
+                name = names.popleft()
+                waiter = self._queue.head(caller, name)
+                # Who was let go may have ended others.
+                if waiter is None or waiter.keys <= taken:
+                    continue
+                found = self._try(waiter.candidates, waiter.tokens, waiter.patience, taken)
+                if isinstance(found, Entry):
+                    self._drop(waiter)
+                    self._queue.move_back(caller, name)
+                    waiter.entered.callback(found)
+                    names.append(name)
+                    turns.append((caller, names))
+                    break
+                taken |= waiter.keys
+                next_look = min(next_look, _soon(found))
         if self._queue:
             self._look_in(max(next_look, 0.001))
 
