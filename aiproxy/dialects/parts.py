@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from aiproxy.dialects.shapes import ChatRequest
+from aiproxy.errors import InvalidRequest
 
 __all__ = ["image_links", "image_url", "with_images"]
+
+#: Characters of all images that are put into a request, each as often as it is named.
+_MOST_CHARACTERS: Final = 64 * 1024 * 1024
 
 
 def image_links(request: ChatRequest) -> tuple[str, ...]:
@@ -22,7 +26,15 @@ def with_images(request: ChatRequest, images: Mapping[str, str]) -> ChatRequest:
 
     :param request: it is not changed.
     :param images: a ``data:`` URL for each of :func:`image_links`.
+    :raises InvalidRequest: it would be too long with them.
     """
+    told = (url for part in _parts(request) if (url := _link(part)) is not None)
+    if sum(len(images[url]) for url in told) > _MOST_CHARACTERS:
+        raise InvalidRequest(
+            "the images of the request are too large together, each as often as it is named",
+            param="messages",
+            code="image_download_failed",
+        )
 
     def filled(part: object) -> object:
         url = _link(part)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy.dialects.parts import image_links, with_images
+from aiproxy.errors import InvalidRequest
 
 DATA = "data:image/png;base64,AAAA"
 
@@ -44,3 +45,14 @@ class PartsTests(SynchronousTestCase):
         self.assertEqual(filled["messages"][3]["content"][0]["image_url"], {"url": DATA})
         self.assertEqual(filled["messages"][2]["content"][1:], before["messages"][2]["content"][1:])
         self.assertEqual(self.REQUEST, before)
+
+    def test_named_again_and_again(self) -> None:
+        """An image counts as often as it is named: a short request would become a long one."""
+        images = {"http://h/a": DATA + "A" * 2**20}
+        for times in (60, 64):
+            request = {"messages": [{"role": "user", "content": [image("http://h/a")] * times}]}
+            if times == 60:
+                with_images(request, images)
+            else:
+                error = self.assertRaises(InvalidRequest, with_images, request, images)
+                self.assertEqual(error.code, "image_download_failed")
