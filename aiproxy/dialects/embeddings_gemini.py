@@ -23,11 +23,17 @@ from aiproxy.dialects.embeddings import (
 from aiproxy.dialects.gemini import GeminiDialect
 from aiproxy.dialects.model_paths import quote_model
 from aiproxy.dialects.shapes import ChatRequest
+from aiproxy.errors import InvalidRequest
+from aiproxy.wire.json import dumps
 
 __all__ = ["GeminiEmbeddings"]
 
 _METHOD: Final = ":batchEmbedContents"
 _SINGLE: Final = ":embedContent"
+#: Each text is a request of its own; Google itself takes fewer.
+_MOST_TEXTS: Final = 2_048
+#: Bytes of what is told with each text, for all of them.
+_MOST_REPEATED: Final = 4 * 1024 * 1024
 
 
 @frozen
@@ -40,10 +46,16 @@ class GeminiEmbeddings(EmbeddingsDialect):
         dropped = drop_fields(fields, "user")
         dropped += rename_field(fields, "dimensions", "outputDimensionality")
         name = model if "/" in model else f"models/{model}"
+        texts = read_texts(request)
+        if len(texts) > _MOST_TEXTS or len(dumps(fields)) * len(texts) > _MOST_REPEATED:
+            raise InvalidRequest(
+                f"google takes {_MOST_TEXTS:,} texts at most, and other fields with each of them",
+                param="input",
+                code="invalid_value",
+            )
         body = {
             "requests": [
-                {**fields, "model": name, "content": {"parts": [{"text": text}]}}
-                for text in read_texts(request)
+                {**fields, "model": name, "content": {"parts": [{"text": text}]}} for text in texts
             ]
         }
         return self.wire(request, f"/{quote_model(name, safe='/@:')}{_METHOD}", body, dropped)

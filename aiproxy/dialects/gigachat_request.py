@@ -53,6 +53,8 @@ _HOMES: Final = frozenset({"$defs", "definitions"})
 #: A schema of more parts, or of more levels, is left with its references.
 _MOST_PARTS: Final = 5_000
 _DEEPEST: Final = 200
+#: Nor what would have more text than this, or has it; references may lead there again and again.
+_MOST_CHARACTERS: Final = 256 * 1024
 #: Nor are longer references followed, in characters.
 _LONGEST_POINTER: Final = 1_000
 
@@ -214,8 +216,6 @@ def _write_schema(schema: dict[str, Any]) -> dict[str, Any]:
         written: dict[str, Any] = _SchemaWriter(schema).write(schema, (), 0)
     except _Endless:
         written = schema
-    else:
-        written = {name: value for name, value in written.items() if name not in _HOMES}
     return written if "properties" in written else {**written, "properties": {}}
 
 
@@ -225,6 +225,7 @@ class _SchemaWriter:
 
     root: dict[str, Any]
     _parts: int = 0
+    _characters: int = 0
 
     def write(self, part: Any, inside: tuple[str, ...], depth: int) -> Any:
         """
@@ -235,10 +236,13 @@ class _SchemaWriter:
         self._parts += 1
         if self._parts > _MOST_PARTS or depth > _DEEPEST:
             raise _Endless
+        if isinstance(part, str):
+            self._count(part)
         if isinstance(part, list):
             return [self.write(item, inside, depth + 1) for item in part]
         if not isinstance(part, dict):
             return part
+        self._count(*part)
         pointer = part.get("$ref")
         if isinstance(pointer, str) and pointer.startswith("#"):
             if pointer in inside:
@@ -248,17 +252,24 @@ class _SchemaWriter:
             part = {**self._find(pointer), **rest}
             return self.write(part, (*inside, pointer), depth + 1)
         written = {
-            name: value if name in _HOMES else self._write_part(name, value, inside, depth + 1)
+            name: self._write_part(name, value, inside, depth + 1)
             for name, value in part.items()
+            if name not in _HOMES
         }
         if written.get("type") == "object":
             written.setdefault("properties", {})
         return written
 
+    def _count(self, *texts: str) -> None:
+        self._characters += sum(map(len, texts))
+        if self._characters > _MOST_CHARACTERS:
+            raise _Endless
+
     def _write_part(self, name: str, value: Any, inside: tuple[str, ...], depth: int) -> Any:
         """Write what stands under a keyword; properties may be called as keywords are."""
         if name != "properties" or not isinstance(value, dict):
             return self.write(value, inside, depth)
+        self._count(*value)
         return {key: self.write(one, inside, depth + 1) for key, one in value.items()}
 
     def _find(self, pointer: str) -> Mapping[str, Any]:

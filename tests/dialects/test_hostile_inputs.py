@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from aiproxy.dialects.anthropic import AnthropicDialect
 from aiproxy.dialects.cohere import CohereDialect
 from aiproxy.dialects.dialect import Dialect
+from aiproxy.dialects.embeddings_gemini import GeminiEmbeddings
 from aiproxy.dialects.fold import ChatFold
 from aiproxy.dialects.gemini import GeminiDialect
 from aiproxy.dialects.gigachat import GigaChatDialect
@@ -70,6 +71,32 @@ class RequestTests(HostileTestCase):
                 body = (head + b"\r\n\r\nx\r\n") * 500 + b"--b--\r\n"
                 with self.quick(repr((piece, size))), self.assertRaises(InvalidRequest):
                     MultipartForm(body, "multipart/form-data; boundary=b")
+
+    def test_repetitions(self) -> None:
+        """What is told once, and stands in the provider's request again and again."""
+        places = {f"p{number}": {"$ref": "#/$defs/x"} for number in range(1_000)}
+        long = "y" * 100_000
+        schema = {"$defs": {}, "properties": places}
+        function = {"name": "f", "parameters": schema}
+        chat = {
+            "messages": [{"role": "user", "content": "Hi"}],
+            "tools": [{"type": "function", "function": function}],
+        }
+        for repeated in (
+            {"description": long},
+            {"enum": [long]},
+            {"properties": {long: {}}},
+            {"$defs": {"z": long}},
+        ):
+            schema["$defs"] = {"x": {"type": "object", **repeated}}
+            body = GigaChatDialect().write_request(chat, model="m", stream=False).body
+            self.assertLess(len(body), 1_000_000, list(repeated))
+        for request in (
+            {"input": ["a"] * 1_000, "title": long},
+            {"input": ["a"] * 3_000},
+        ):
+            with self.assertRaises(InvalidRequest):
+                GeminiEmbeddings().write_request(request, model="m", stream=False)
 
     def test_references(self) -> None:
         """Schemas whose references lead to others, beside much, or are long themselves."""
