@@ -21,7 +21,7 @@ from attrs import define, field
 
 from aiproxy.dialects.anthropic_layout import THOUGHTS, tell_layout
 from aiproxy.dialects.anthropic_usage import write_usage
-from aiproxy.dialects.shapes import ChatChunk, add_usage
+from aiproxy.dialects.shapes import ChatChunk, add_usage, is_short
 from aiproxy.errors import AnswerTooLarge
 from aiproxy.wire.json import JSONError, dumps, loads
 
@@ -178,7 +178,7 @@ class AnswerTranslator:
 
     def _take_frame(self, message: Mapping[str, Any]) -> None:
         for name in ("id", "model"):
-            if isinstance(message.get(name), str):
+            if is_short(message.get(name)):
                 self._frame[name] = message[name]
         # The last counts are the whole ones, but may leave out what the first told (recorded).
         add_usage(self._usage, _mapping(message.get("usage")))

@@ -18,7 +18,7 @@ from attrs import define, field
 
 from aiproxy.dialects.openai_errors import judge
 from aiproxy.dialects.openai_facts import read_facts
-from aiproxy.dialects.shapes import ChatChunk, Usage
+from aiproxy.dialects.shapes import ChatChunk, Usage, is_short
 from aiproxy.errors import UpstreamFailed
 
 __all__ = ["AnswerTranslator"]
@@ -63,7 +63,7 @@ class AnswerTranslator:
         """
         _check(event)
         kind = event.get("type")
-        if kind == "message-start" and event.get("id"):
+        if kind == "message-start" and is_short(event.get("id")):
             self._frame = {"id": event["id"]}
         delta = event.get("delta")
         delta = delta if isinstance(delta, Mapping) else {}

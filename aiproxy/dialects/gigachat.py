@@ -27,7 +27,7 @@ from aiproxy.dialects.openai_facts import read_facts
 from aiproxy.dialects.openai_repairs import repair_arguments
 from aiproxy.dialects.openai_stream import OpenAIStreamReader
 from aiproxy.dialects.parts import image_links
-from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest
+from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest, is_short
 from aiproxy.dialects.stop_words import StopReader, cut_answer, stops_of
 from aiproxy.errors import ContextTooLong, UpstreamError, UpstreamRefused
 from aiproxy.wire.json import dumps
@@ -179,7 +179,7 @@ class _Translation:
     def _read_call(self, said: dict[str, Any], called: _Called, part: str) -> None:
         """Make a tool call of the function call in a message, if there is one."""
         state = said.get("functions_state_id")
-        if isinstance(state, str) and state:
+        if is_short(state):
             called.state = state
         call = said.pop("function_call", None)
         if not isinstance(call, dict) or not call or call == called.last:

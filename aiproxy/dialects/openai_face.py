@@ -14,7 +14,7 @@ from typing import Any, Final
 from aiproxy.dialects.face import WrittenAnswer, read_object
 from aiproxy.dialects.operations import CHAT
 from aiproxy.dialects.refusals import missing, wrong_type
-from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, ChatRequest
+from aiproxy.dialects.shapes import LONGEST_ID, ChatAnswer, ChatChunk, ChatRequest
 from aiproxy.errors import AIProxyError
 from aiproxy.wire.json import dumps
 from aiproxy.wire.sse import DONE, write_event
@@ -111,7 +111,7 @@ class OpenAIStreamWriter:
 
 def _identity(document: dict[str, Any], made: str) -> str:
     told = document.get("id")
-    return told if isinstance(told, str) and told else made
+    return told if isinstance(told, str) and 0 < len(told) <= LONGEST_ID else made
 
 
 def _created(document: dict[str, Any], now: int) -> int:

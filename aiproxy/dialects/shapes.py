@@ -15,7 +15,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-__all__ = ["ChatAnswer", "ChatChunk", "ChatRequest", "Usage", "add_usage", "says_something"]
+__all__ = [
+    "LONGEST_ID",
+    "ChatAnswer",
+    "ChatChunk",
+    "ChatRequest",
+    "Usage",
+    "add_usage",
+    "is_short",
+    "says_something",
+]
 
 #: A request body: ``model``, ``messages``, ``stream``, ``stream_options``, ``tools``, …
 ChatRequest: TypeAlias = dict[str, Any]
@@ -38,8 +47,16 @@ _ABOUT: Final = frozenset({"role", "name", "channel"})
 #: Usages have a dozen fields, or two.
 _MOST_FIELDS: Final = 100
 
+#: Characters of what is told once and repeated with each chunk: an id, a fingerprint.
+LONGEST_ID: Final = 512
+
 #: What can say anything.
 _SAYING: Final = (str, list, dict)
+
+
+def is_short(value: object) -> bool:
+    """Whether a text is one that may be repeated with each chunk of an answer."""
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_ID
 
 
 def add_usage(known: Usage, told: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from aiproxy.dialects.shapes import ChatChunk, ChatRequest, Usage, says_something
+from aiproxy.dialects.shapes import ChatChunk, ChatRequest, Usage, is_short, says_something
 from aiproxy.errors import (
     AIProxyError,
     AnswerTooLarge,
@@ -141,7 +141,7 @@ class Takeover:
         for chunk in chunks:
             if self._joint is None:
                 if not self._frame and chunk["choices"]:
-                    self._frame = {name: chunk[name] for name in _IDENTITY if name in chunk}
+                    self._frame = _read_frame(chunk)
                 self._note(chunk)
                 given.append(chunk)
             else:
@@ -342,3 +342,13 @@ class Takeover:
                 except JSONError:
                     return StreamCut("the arguments of a tool call cannot be read")
         return None
+
+
+def _read_frame(chunk: ChatChunk) -> ChatChunk:
+    """Give what of the first chunk is repeated with each one of a continuation."""
+    told = {name: chunk[name] for name in _IDENTITY if name in chunk}
+    return {
+        name: value
+        for name, value in told.items()
+        if isinstance(value, int | float | None) or is_short(value)
+    }

@@ -19,6 +19,7 @@ from aiproxy.dialects.gemini import GeminiDialect
 from aiproxy.dialects.gigachat import GigaChatDialect
 from aiproxy.dialects.multipart import MultipartForm
 from aiproxy.dialects.openai import OpenAIDialect
+from aiproxy.dialects.openai_face import OpenAIStreamWriter
 from aiproxy.dialects.operations import COMPLETIONS, MESSAGES
 from aiproxy.dialects.raw import RawDialect
 from aiproxy.errors import InvalidRequest, UpstreamFailed
@@ -50,8 +51,8 @@ class RequestTests(HostileTestCase):
     def test_allowed_tools(self) -> None:
         """Many tools, of which many are allowed."""
         tools = [tool(f"f{number}") for number in range(25_000)]
-        allowed = {"mode": "auto", "tools": [tool(f"g{number}") for number in range(25_000)]}
-        allowed["tools"] += tools[:2]
+        listed = [*(tool(f"g{number}") for number in range(25_000)), *tools[:2]]
+        allowed = {"mode": "auto", "tools": listed}
         request = {
             "messages": [{"role": "user", "content": "Hi"}],
             "tools": tools,
@@ -76,18 +77,19 @@ class RequestTests(HostileTestCase):
         """What is told once, and stands in the provider's request again and again."""
         places = {f"p{number}": {"$ref": "#/$defs/x"} for number in range(1_000)}
         long = "y" * 100_000
-        schema = {"$defs": {}, "properties": places}
+        schema: Json = {"$defs": {}, "properties": places}
         function = {"name": "f", "parameters": schema}
         chat = {
             "messages": [{"role": "user", "content": "Hi"}],
             "tools": [{"type": "function", "function": function}],
         }
-        for repeated in (
+        repetitions: tuple[Json, ...] = (
             {"description": long},
             {"enum": [long]},
             {"properties": {long: {}}},
             {"$defs": {"z": long}},
-        ):
+        )
+        for repeated in repetitions:
             schema["$defs"] = {"x": {"type": "object", **repeated}}
             body = GigaChatDialect().write_request(chat, model="m", stream=False).body
             self.assertLess(len(body), 1_000_000, list(repeated))
@@ -199,12 +201,13 @@ class StreamTests(HostileTestCase):
             call = {"index": 0, "id": f"c{number}", "function": function}
             return [{"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}]
 
-        for dialect, told in (
+        streams: tuple[tuple[Dialect, Told], ...] = (
             *((AnthropicDialect(), told) for told in anthropic),
             (GeminiDialect(), gemini),
             (OpenAIDialect(), openai),
             (RawDialect(MESSAGES), anthropic[-1]),
-        ):
+        )
+        for dialect, told in streams:
             reader = dialect.stream_reader(choices=1, max_event_bytes=100_000)
             tracemalloc.start()
             for number in range(10_000):
@@ -212,6 +215,43 @@ class StreamTests(HostileTestCase):
             kept, _ = tracemalloc.get_traced_memory()
             tracemalloc.stop()
             self.assertLess(kept, 600_000, (dialect, told(1)))
+
+    def test_long_ids(self) -> None:
+        """What is told once, and belongs to each chunk, may not be long."""
+        long = "x" * 100_000
+        call = {"index": 0, "delta": {"message": {"tool_calls": {"function": {"name": "f"}}}}}
+        cohere: list[Json] = [{"type": "message-start", "id": long}]
+        cohere += [{"type": "tool-call-start", **call, "index": n} for n in range(100)]
+        gigachat: list[Json] = [{"choices": [{"delta": {"functions_state_id": long}}]}]
+        for number in range(100):
+            function = {"name": "f", "arguments": {"a": number}}
+            gigachat += [{"choices": [{"delta": {"function_call": function}}]}]
+        anthropic: list[Json] = [{"type": "message_start", "message": {"id": long}}]
+        anthropic += [
+            {
+                "type": "content_block_delta",
+                "index": 0,
+                "delta": {"type": "text_delta", "text": "a"},
+            }
+        ] * 100
+        openai: list[Json] = [{"id": long, "choices": [{"delta": {"content": "a"}}]}]
+        openai += [{"choices": [{"delta": {"content": "a"}}]}] * 100
+        streams: tuple[tuple[Dialect, list[Json]], ...] = (
+            (OpenAIDialect(), openai),
+            (AnthropicDialect(), anthropic),
+            (CohereDialect(), cohere),
+            (GigaChatDialect(), gigachat),
+        )
+        for dialect, events in streams:
+            reader = dialect.stream_reader(choices=1, max_event_bytes=2**20)
+            writer = OpenAIStreamWriter(identity="i", created=1, model="m", tells_usage=False)
+            written = b""
+            for event in events:
+                for chunk in reader.feed(write_event(dumps(event))):
+                    self.assertLess(len(dumps(chunk)), 200_000)
+                    written += writer.write(chunk)
+            self.assertGreater(written.count(b"data: "), 90, dialect)
+            self.assertLess(len(written), 250_000, dialect)
 
     def test_ends(self) -> None:
         """An end that comes again and again takes no longer for all that was before it."""

@@ -484,6 +484,19 @@ class TakeoverTests(SynchronousTestCase):
 
     text = "Once upon a time there was a king who had three daughters, and they were fair."
 
+    def test_frame(self) -> None:
+        """What stands in the first chunk stands in each later one, unless it is long."""
+        for fingerprint, told in (("fp", "fp"), ("f" * 513, None), ({"a": 1}, None)):
+            caller = Caller()
+            delta = {"index": 0, "delta": {"content": "One, two"}}
+            first = {"id": "c-0", "system_fingerprint": fingerprint, "choices": [delta]}
+            self.assertTrue(caller.read(FIRST, b"data: " + dumps(first) + b"\n\n"))
+            continuation = caller.takeover.ask(SECOND)
+            caller.read(SECOND, stream(texts("One, two, three.")), continuation)
+            for chunk in caller.chunks[1:]:
+                self.assertEqual(chunk["id"], "c-0")
+                self.assertEqual(chunk.get("system_fingerprint"), told)
+
     def cut(self, place: int = 40, **options: Any) -> Caller:
         """Let the first upstream be cut."""
         caller = Caller(**options)
