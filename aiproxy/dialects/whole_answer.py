@@ -9,19 +9,28 @@ all the same.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from aiproxy.dialects.answers import misshapen
-from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, Usage, says_something
+from aiproxy.dialects.shapes import ChatAnswer, ChatChunk, Usage, is_short, says_something
 from aiproxy.errors import AIProxyError, AnswerTooLarge
 
 __all__ = ["WholeAnswerReader", "unfold"]
+
+#: What OpenAI's chunks all have, beside what they say.
+_REPEATED: Final = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
 
 
 def unfold(answer: ChatAnswer) -> list[ChatChunk]:
     """Tell a whole answer as chunks: what is said, the finish reasons, the usage."""
     frame = {name: value for name, value in answer.items() if name not in ("choices", "usage")}
     frame["object"] = "chat.completion.chunk"
+    # All else stands in the first chunk: it may be long, and choices many.
+    identity: ChatChunk = {
+        name: value
+        for name, value in frame.items()
+        if name in _REPEATED and (isinstance(value, int | None) or is_short(value))
+    }
     said: list[ChatChunk] = []
     finishes: list[ChatChunk] = []
     for choice in answer["choices"]:
@@ -34,16 +43,17 @@ def unfold(answer: ChatAnswer) -> list[ChatChunk]:
             for name, value in choice.items()
             if name not in ("message", "finish_reason", "native_finish_reason")
         }
-        said.append({**frame, "choices": [{**rest, "delta": delta, "finish_reason": None}]})
+        around = identity if said else frame
+        said.append({**around, "choices": [{**rest, "delta": delta, "finish_reason": None}]})
         finish = {
             name: choice[name]
             for name in ("index", "finish_reason", "native_finish_reason")
             if name in choice
         }
-        finishes.append({**frame, "choices": [{**finish, "delta": {}}]})
+        finishes.append({**identity, "choices": [{**finish, "delta": {}}]})
     usage = answer.get("usage")
     if isinstance(usage, dict):
-        finishes.append({**frame, "choices": [], "usage": usage})
+        finishes.append({**identity, "choices": [], "usage": usage})
     return said + finishes
 
 

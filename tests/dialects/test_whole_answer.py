@@ -50,6 +50,16 @@ def new_reader(limit_bytes: int = 10_000) -> WholeAnswerReader:
 class UnfoldTests(SynchronousTestCase):
     """A whole answer, told as a stream."""
 
+    def test_long_fields(self) -> None:
+        """What is no part of its identity, or is long, stands in the first chunk only."""
+        choice = {"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}
+        long = {"id": "c-1", "x": "x", "system_fingerprint": "f" * 1_000, "service_tier": None}
+        first, *others = unfold({**long, "choices": [choice] * 3})
+        self.assertEqual({name: first[name] for name in long}, long)
+        for chunk in others:
+            self.assertEqual((chunk["id"], chunk["service_tier"]), ("c-1", None))
+            self.assertFalse({"x", "system_fingerprint"} & chunk.keys())
+
     def test_chunks(self) -> None:
         """What is said, then the finish reasons, then the usage, in chunks of one answer."""
         before = deepcopy(ANSWER)
