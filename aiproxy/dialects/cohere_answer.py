@@ -54,6 +54,8 @@ class AnswerTranslator:
     #: Arguments that may still become ``null``, by the index of their call.
     _held: dict[int, str] = field(init=False, factory=dict)
     _first_call: int | None = field(init=False, default=None)
+    #: How many citations there are so far.
+    _citations: int = field(init=False, default=0)
 
     def chunk(self, event: Mapping[str, Any]) -> ChatChunk | None:
         """
@@ -75,6 +77,8 @@ class AnswerTranslator:
         message = delta.get("message")
         message = message if isinstance(message, Mapping) else {}
         said = _say(message)
+        if "extra_content" in said:
+            self._number(said["extra_content"]["cohere"]["citations"])
         calls = [self._call(call, event.get("index")) for call in _listed(message, "tool_calls")]
         if any(calls):
             said["tool_calls"] = [call for call in calls if call is not None]
@@ -99,6 +103,12 @@ class AnswerTranslator:
         choice = {"index": 0, "message": said, **_finish(document), **_logprobs(document)}
         usage = _usage(document.get("usage"))
         return {"id": document.get("id"), "choices": [choice], **usage}
+
+    def _number(self, citations: list[dict[str, Any]]) -> None:
+        """Give each its place, in place: openai-python joins lists in deltas by it."""
+        for citation in citations:
+            citation["index"] = self._citations
+            self._citations += 1
 
     def _call(self, told: Mapping[str, Any], index: Any) -> dict[str, Any] | None:
         """Translate a piece of a call; ``None``: there is nothing of it to tell."""
@@ -157,7 +167,7 @@ def _say(message: Mapping[str, Any]) -> dict[str, Any]:
         "reasoning_content": "".join(thoughts),
         "content_parts": others,
     }
-    citations = _listed(message, "citations")
+    citations = [dict(one) for one in _listed(message, "citations")]
     if citations:
         said["extra_content"] = {"cohere": {"citations": citations}}
     return {name: value for name, value in said.items() if value}

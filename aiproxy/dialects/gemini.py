@@ -89,6 +89,7 @@ class GeminiDialect:
             follow=translator.follow,
             recount=translator.recount,
             usage_name="usageMetadata",
+            rest=translator.rest,
         )
 
     def locate(self, url: str, wire: WireRequest) -> str:

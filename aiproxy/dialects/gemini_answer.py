@@ -19,7 +19,7 @@ from attrs import define, field
 
 from aiproxy.dialects.openai_repairs import made_call_id
 from aiproxy.dialects.shapes import ChatChunk, Usage, add_usage
-from aiproxy.errors import UpstreamFailed
+from aiproxy.errors import AnswerTooLarge, UpstreamFailed
 from aiproxy.wire.json import dumps
 
 __all__ = ["AnswerTranslator", "join_answers", "write_usage"]
@@ -39,6 +39,8 @@ _BLOCKED: Final = frozenset(
 )
 #: What of a candidate is told in OpenAI's own words; all else goes into ``extra_content``.
 _TOLD: Final = frozenset({"content", "finishReason", "index", "tokenCount", "logprobsResult"})
+#: More of it no candidate has: what a stream's translator keeps is bounded.
+_MOST_EXTRAS: Final = 32
 
 
 @define
@@ -54,15 +56,19 @@ class AnswerTranslator:
     note: Callable[[str, str, str], None]
     one_call: bool = False
     _usage: dict[str, Any] = field(init=False, factory=dict)
-    #: How many calls, and images, each choice has so far.
+    #: How many calls, images and other parts each choice has so far.
     _calls: dict[int, int] = field(init=False, factory=dict)
     _images: Counter[int] = field(init=False, factory=Counter)
+    _parts: Counter[int] = field(init=False, factory=Counter)
+    #: What each choice has that is told as a whole, again and again.
+    _extras: dict[int, dict[str, Any]] = field(init=False, factory=dict)
 
     def chunk(self, document: Mapping[str, Any]) -> ChatChunk:
         """
         Translate an event, but for its usage: that is for :func:`write_usage`.
 
         :raises UpstreamFailed: the model has failed, by its finish reason.
+        :raises AnswerTooLarge: there is too much that must be kept.
         """
         chunk = self._frame(document)
         chunk["choices"] = [
@@ -74,6 +80,16 @@ class AnswerTranslator:
     def follow(self, characters: int) -> bool:
         """See :meth:`OpenAIStreamReader.follow`: nothing is kept of a text."""
         return True
+
+    def rest(self, index: int) -> dict[str, Any]:
+        """
+        Give what of a choice was kept for its end.
+
+        Ratings and the like come with each event, and the last ones count; but
+        openai-python joins what deltas say, and fails where lists are told twice.
+        """
+        extra = self._extras.get(index)
+        return {"extra_content": {"google": extra}} if extra else {}
 
     def recount(self, usage: dict[str, Any]) -> dict[str, Any]:
         """Take an event's usage; return all that is known of it."""
@@ -109,11 +125,13 @@ class AnswerTranslator:
         index = index if isinstance(index, int) else place
         content = candidate.get("content")
         parts = content.get("parts") if isinstance(content, dict) else None
-        said = self._say(parts if isinstance(parts, list) else [], index, answer)
+        said, extra = self._say(parts if isinstance(parts, list) else [], index, answer)
         if not _TOLD.issuperset(candidate):
-            extra = {name: told for name, told in candidate.items() if name not in _TOLD and told}
-            if extra:
-                said.setdefault("extra_content", {}).setdefault("google", {}).update(extra)
+            extra.update(
+                (name, told) for name, told in candidate.items() if name not in _TOLD and told
+            )
+        if extra:
+            self._tell_extra(said, extra, index, streamed=field == "delta")
         choice: dict[str, Any] = {"index": index, field: said}
         reason = _reason(candidate["finishReason"]) if "finishReason" in candidate else None
         if reason is not None:
@@ -129,8 +147,27 @@ class AnswerTranslator:
             choice["logprobs"] = {"content": _logprobs(logprobs)}
         return choice
 
-    def _say(self, parts: list[Any], index: int, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """Put the parts of a content into one message or delta."""
+    def _tell_extra(
+        self, said: dict[str, Any], extra: dict[str, Any], index: int, *, streamed: bool
+    ) -> None:
+        """Put what only Gemini understands into a message; of a stream, most is kept."""
+        if streamed:
+            parts = extra.pop("parts", None)
+            kept = self._extras.setdefault(index, {})
+            kept.update(extra)
+            if len(kept) > _MOST_EXTRAS:
+                raise AnswerTooLarge("the upstream's answer has too much that must be held back")
+            if parts is None:
+                return
+            start = self._parts[index]
+            self._parts[index] += len(parts)
+            extra = {"parts": [{**part, "index": at} for at, part in enumerate(parts, start)]}
+        said["extra_content"] = {"google": extra}
+
+    def _say(
+        self, parts: list[Any], index: int, answer: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Put the parts of a content into one message or delta, and what only Gemini has."""
         texts: dict[str, list[str]] = {}
         calls: list[dict[str, Any]] = []
         images: list[dict[str, Any]] = []
@@ -165,9 +202,7 @@ class AnswerTranslator:
             said["tool_calls"] = calls
         if images:
             said["images"] = images
-        if google:
-            said["extra_content"] = {"google": google}
-        return said
+        return said, google
 
     def _call(
         self, told: Mapping[str, Any], signature: Any, index: int, answer: Mapping[str, Any]

@@ -121,7 +121,12 @@ class Contents:
         extra = find_extra(message, "google")
         told = extra.get("parts")
         listed = told if isinstance(told, list) else []
-        parts: list[Part] = [part for part in listed if isinstance(part, dict)]
+        # Their places are for who joins a stream.
+        parts: list[Part] = [
+            {name: value for name, value in part.items() if name != "index"}
+            for part in listed
+            if isinstance(part, dict)
+        ]
         said = [part for part in self._parts(message.get("content"), where) if part.get("text")]
         if message.get("refusal"):
             said.append({"text": message["refusal"]})

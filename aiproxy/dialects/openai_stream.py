@@ -92,6 +92,8 @@ class OpenAIStreamReader:
     :param recount: of a translation: adds the usage of an event that it has not
         seen to what it knows of it, and returns all that.
     :param usage_name: the name of the field where events tell their usage.
+    :param rest: of a translation: gives what of a choice it has kept for the
+        chunk with the finish reason.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class OpenAIStreamReader:
         follow: Callable[[int], bool] | None = None,
         recount: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         usage_name: str = "usage",
+        rest: Callable[[int], dict[str, Any]] | None = None,
     ) -> None:
         self.ended = False
         self.error: AIProxyError | None = None
@@ -117,6 +120,7 @@ class OpenAIStreamReader:
         self._write_usage = write_usage
         self._follow = follow
         self._recount = recount
+        self._rest = rest
         self.usage_name = usage_name
         self._expected = choices
         self._events = SSEDecoder(max_event_bytes)
@@ -533,6 +537,8 @@ class OpenAIStreamReader:
             # ``[DONE]`` alone is a real end, but the client needs its finish reason.
             finish = state.finish or {"choices": [{"index": index, "delta": {}}]}
             repair_finish(finish["choices"][0], called=state.called)
+            if self._rest is not None:
+                finish["choices"][0]["delta"].update(self._rest(index))
             bare = [call.index for call in state.calls if call.told and call.bare]
             if bare:
                 calls = [{"index": call, "function": {"arguments": "{}"}} for call in bare]

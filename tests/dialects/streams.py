@@ -9,6 +9,9 @@ from copy import deepcopy
 from itertools import pairwise
 from typing import Any
 
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletionChunk
+
 from aiproxy.dialects.dialect import AnswerReader, StreamReader
 from aiproxy.dialects.openai import OpenAIDialect
 from aiproxy.wire.json import dumps
@@ -90,6 +93,15 @@ class Outcome:
             for choice in chunk["choices"]
             if choice["index"] == index and choice["finish_reason"] is not None
         ]
+
+
+def client_message(outcome: Outcome) -> dict[str, Any]:
+    """Return the message that OpenAI's own client puts together from a stream."""
+    state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
+    for chunk in outcome.chunks:
+        frame = {"id": "", "object": "chat.completion.chunk", "created": 1, "model": ""}
+        state.handle_chunk(ChatCompletionChunk.model_validate({**frame, **chunk}))
+    return state.current_completion_snapshot.choices[0].message.to_dict()
 
 
 def new_reader(*, choices: int = 1, max_event_bytes: int = ROOMY) -> StreamReader:

@@ -8,8 +8,6 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.lib.streaming.chat import ChatCompletionStreamState
-from openai.types.chat import ChatCompletionChunk
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy import errors
@@ -17,7 +15,7 @@ from aiproxy.dialects.anthropic import AnthropicDialect
 from aiproxy.dialects.dialect import WireRequest
 from aiproxy.dialects.signatures import SignatureMemory
 from aiproxy.wire.json import dumps
-from tests.dialects.streams import Outcome, split_at
+from tests.dialects.streams import Outcome, client_message, split_at
 from tests.shown import PLAIN, STREAMED, show, show_answer
 
 PIXEL = "data:image/png;base64,AAAA"
@@ -96,15 +94,6 @@ def finish(reason: str, **usage: Any) -> tuple[str, dict[str, Any]]:
     """Make the event with the stop reason."""
     delta = {"stop_reason": reason, "stop_sequence": None}
     return "message_delta", {"delta": delta, "usage": usage or {"output_tokens": 3}}
-
-
-def client_message(outcome: Outcome) -> dict[str, Any]:
-    """Return the message that OpenAI's own client puts together from a stream."""
-    state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
-    for chunk in outcome.chunks:
-        frame = {"id": "", "object": "chat.completion.chunk", "created": 1, "model": ""}
-        state.handle_chunk(ChatCompletionChunk.model_validate({**frame, **chunk}))
-    return state.current_completion_snapshot.choices[0].message.to_dict()
 
 
 PING: tuple[str, dict[str, Any]] = ("ping", {})

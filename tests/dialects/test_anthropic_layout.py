@@ -13,7 +13,7 @@ from aiproxy.dialects.anthropic import AnthropicDialect
 from aiproxy.dialects.anthropic_layout import lay_out
 from aiproxy.wire.json import dumps
 from tests.dialects.anthropic_inverse import sent_back
-from tests.dialects.streams import Outcome, find_difference, split_at
+from tests.dialects.streams import Outcome, client_message, find_difference, split_at
 from tests.dialects.test_anthropic import (
     HI,
     HIDDEN,
@@ -21,7 +21,6 @@ from tests.dialects.test_anthropic import (
     STOP,
     THOUGHT,
     begin,
-    client_message,
     end,
     finish,
     go_on,

@@ -18,8 +18,7 @@ from aiproxy.dialects.openai_repairs import FINISH_REASONS
 from tests import shown
 from tests.dialects.anthropic_inverse import openai_request, sent_back
 from tests.dialects.recordings import Recording, read_recordings
-from tests.dialects.streams import Outcome, find_difference
-from tests.dialects.test_anthropic import client_message
+from tests.dialects.streams import Outcome, client_message, find_difference
 
 PROVIDERS = ("anthropic", "vertex")
 ROOM = 4 * 1024 * 1024

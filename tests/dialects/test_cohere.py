@@ -14,7 +14,7 @@ from aiproxy import errors
 from aiproxy.dialects.cohere import CohereDialect
 from aiproxy.dialects.dialect import WireRequest
 from aiproxy.wire.json import dumps
-from tests.dialects.streams import Outcome
+from tests.dialects.streams import Outcome, client_message
 
 HI = {"role": "user", "content": "Hi"}
 MODEL = "command-a-plus-05-2026"
@@ -575,7 +575,7 @@ class StreamTests(SynchronousTestCase):
 
     def test_events(self) -> None:
         """Thoughts, plan, text and citations come in order, in chunks of one answer."""
-        cited = {"start": 0, "end": 1, "text": "a"}
+        cited, also_cited = {"start": 0, "end": 1, "text": "a"}, {"start": 1, "end": 2, "text": "b"}
         outcome = read_stream(
             event("debug", prompt="secret"),
             event("content-start", {"content": {"type": "thinking", "thinking": "t"}}, index=0),
@@ -588,6 +588,7 @@ class StreamTests(SynchronousTestCase):
             event("citation-end", index=0),
             event("new", {"content": {"text": "?"}}),
             text("b"),
+            event("citation-start", {"citations": also_cited}, index=1),
             end(),
         )
         self.assertIsNone(outcome.error)
@@ -595,8 +596,8 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(outcome.text("reasoning_content"), "tuv")
         self.assertEqual(outcome.reasons(), ["stop"])
         self.assertEqual({chunk["id"] for chunk in outcome.chunks}, {"i"})
-        extras = [delta["extra_content"] for delta in outcome.deltas() if "extra_content" in delta]
-        self.assertEqual(extras, [{"cohere": {"citations": [cited]}}])
+        told = client_message(outcome)["extra_content"]["cohere"]["citations"]
+        self.assertEqual(told, [{**cited, "index": 0}, {**also_cited, "index": 1}])
         self.assertNotIn("secret", repr(outcome))
         assert outcome.usage is not None
         self.assertEqual(outcome.usage["cohere"], {"billed_units": USAGE["billed_units"]})

@@ -137,6 +137,8 @@ class AnswerTests(SynchronousTestCase):
             self.assertEqual([place for place, delta in enumerate(deltas) if "role" in delta], [0])
             extras = [delta["extra_content"] for delta in deltas if "extra_content" in delta]
             cited = [one for extra in extras for one in extra["cohere"]["citations"]]
+            places = [one.pop("index") for one in cited]
+            self.assertEqual(places, list(range(len(cited))), recording.name)
             self.assertEqual(cited, Told(recording).citations, recording.name)
             (identity,) = {chunk["id"] for chunk in outcome.chunks}
             message = {

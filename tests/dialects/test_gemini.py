@@ -11,7 +11,7 @@ from aiproxy import errors
 from aiproxy.dialects.dialect import WireRequest
 from aiproxy.dialects.gemini import GeminiDialect
 from aiproxy.wire.json import dumps
-from tests.dialects.streams import Outcome, write_events
+from tests.dialects.streams import Outcome, client_message, write_events
 from tests.shown import PLAIN, STREAMED, show
 
 PIXEL = "data:image/png;base64,AAAA"
@@ -308,7 +308,8 @@ class SignatureTests(WritingTestCase):
 
     def test_text(self) -> None:
         """The signature of a text goes back with it; what ran at Google goes back as it came."""
-        google = {"thought_signature": "S", "parts": [{"toolCall": {"id": "x"}}]}
+        # A stream's parts have their places.
+        google = {"thought_signature": "S", "parts": [{"toolCall": {"id": "x"}, "index": 0}]}
         turn = {"role": "assistant", "content": "a", "extra_content": {"google": google}}
         parts = self.contents(HI, turn)[1][1]
         expected = [{"toolCall": {"id": "x"}}, {"text": "a", "thoughtSignature": "S"}]
@@ -594,6 +595,37 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(
             message["extra_content"], {"google": {"parts": [ran], "groundingMetadata": {"a": 1}}}
         )
+
+    def test_extras_of_several_events(self) -> None:
+        """What comes again with each event is told once, so that OpenAI's client can join it."""
+        rated = [[{"category": "HARM", "probability": word}] for word in ("LOW", "HIGH")]
+        ran, out = {"executableCode": {"code": "1"}}, {"codeExecutionResult": {"output": "1"}}
+        events = [
+            candidate({"text": "a", "thoughtSignature": "S"}, reason=None, safetyRatings=rated[0]),
+            candidate(ran, reason=None, safetyRatings=rated[0], groundingMetadata={"a": "b"}),
+            candidate(out, {"text": "b"}, reason=None, safetyRatings=rated[1]),
+            candidate({"text": "", "thoughtSignature": "T"}),
+            {"candidates": [{"citationMetadata": {"citationSources": [{"uri": "u"}]}}]},
+        ]
+        outcome = Outcome([write_events(*events)], dialect=GeminiDialect())
+        kept = {
+            "thought_signature": "T",
+            "safetyRatings": rated[1],
+            "groundingMetadata": {"a": "b"},
+            "citationMetadata": {"citationSources": [{"uri": "u"}]},
+        }
+        self.assertEqual(outcome.deltas()[-1], {"extra_content": {"google": kept}})
+        self.assertEqual(outcome.reasons(), ["stop"])
+        joined = client_message(outcome)
+        parts = [{**ran, "index": 0}, {**out, "index": 1}]
+        self.assertEqual(joined["extra_content"], {"google": {"parts": parts, **kept}})
+        self.assertEqual(joined["content"], "ab")
+
+    def test_bounded_extras(self) -> None:
+        """What is kept for the end is bounded."""
+        events = [candidate(reason=None, **{f"new{number}": 1}) for number in range(99)]
+        outcome = Outcome([write_events(*events)], dialect=GeminiDialect())
+        self.assertIsInstance(outcome.error, errors.AnswerTooLarge)
 
     def test_logprobs(self) -> None:
         """Log probabilities have OpenAI's shape."""
