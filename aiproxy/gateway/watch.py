@@ -76,7 +76,9 @@ class Watch:
         self._queue.discard(self)
 
     def expire(self) -> None:
-        """The time is over."""
+        """The time is over, and with it our plan, whoever is left in it."""
         seconds = self._queue.seconds
-        self.end(UpstreamTimeout(f"the request took longer than the {seconds:g} seconds that"
-                                 " it may take in all"))  # fmt: skip
+        error = UpstreamTimeout(f"the request took longer than the {seconds:g} seconds that"
+                                " it may take in all")  # fmt: skip
+        error.exhausted = True
+        self.end(error)

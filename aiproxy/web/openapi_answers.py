@@ -37,7 +37,7 @@ HEADERS: Final[dict[str, Any]] = {
     "x-aiproxy-provider": _header("Its provider."),
     "x-aiproxy-attempts": _header("How many were asked.", {"type": "integer", "minimum": 1}),
     "x-aiproxy-dropped": _header("Fields of the request that the provider was not told."),
-    "x-should-retry": _header("All candidates were asked already.", {"const": "false"}),
+    "x-should-retry": _header("To ask again would not help the provider.", {"const": "false"}),
     "accept-encoding": _header("No encoding is read.", {"const": "identity"}),
     "retry-after": _header("Seconds.", {"type": "integer", "minimum": 0}),
     "www-authenticate": _header(

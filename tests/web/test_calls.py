@@ -119,7 +119,7 @@ class TimeoutTests(ServingTestCase):
         raise AssertionError("it is not given up")
 
     def test_ends(self) -> None:
-        """The call is over in that time, with a 504, and the upstream is let go."""
+        """The call is over in that time, with a 504 for good, and the upstream is let go."""
         for told, seconds in (("2s", 2), ("2", 2), ("1.5", 1.5), ("500ms", 0.5), ("1m2s", 62)):
             self.given_up.clear()
             self.assertEqual(self.ends_after(told), seconds)
@@ -127,6 +127,7 @@ class TimeoutTests(ServingTestCase):
             self.assert_common(answer)
             self.assertEqual((answer.status, answer.error["code"]), (504, "upstream_timeout"))
             self.assertIn(f"{seconds:g} seconds", answer.error["message"])
+            self.assertEqual(answer.headers["x-should-retry"], "false")
         self.assertEqual(len(self.provider.calls), 5)
 
     def test_bounds(self) -> None:
