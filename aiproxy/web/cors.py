@@ -18,6 +18,7 @@ _MAX_AGE: Final = b"7200"
 #: What a page may read of an answer, beside what it always may.
 _EXPOSED: Final = (
     b"x-request-id",
+    b"request-id",
     b"x-aiproxy-",
     b"x-ratelimit-",
     b"x-should-retry",

@@ -7,7 +7,7 @@ also where a route has another one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ HEADERS: Final[dict[str, Any]] = {
         {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,128}$"},
         always=True,
     ),
+    "request-id": _header("The same, by Anthropic's name for it."),
     "cache-control": _header(
         "`no-cache` for streams.", {"enum": ["no-store", "no-cache"]}, always=True
     ),
@@ -63,6 +64,7 @@ def answer(
     *names: str,
     served: bool = False,
     more: Mapping[str, Schema] = MappingProxyType({}),
+    headers: Sequence[str] = (),
 ) -> dict[str, Any]:
     """
     Describe a good answer.
@@ -70,13 +72,14 @@ def answer(
     :param names: of schemas: ``Events`` is a stream, all others are JSON.
     :param served: a provider has given it.
     :param more: further schemas, by content type.
+    :param headers: further ones.
     """
     bodies = {
         "text/event-stream" if name == "Events" else "application/json": {"schema": refer(name)}
         for name in names
     }
     bodies |= {kind: {"schema": schema} for kind, schema in more.items()}
-    return _response(description, bodies, *(_SERVED if served else ()))
+    return _response(description, bodies, *(_SERVED if served else ()), *headers)
 
 
 _OPENAI: Final = refer("Error")
@@ -107,6 +110,8 @@ _CALL: Final = ("404", "415", "4XX", "502", "503", "504")
 
 def _error(status: str, schema: Schema) -> dict[str, Any]:
     description, headers = _ERRORS[status]
+    if schema is not _OPENAI:
+        headers = (*headers, "request-id")
     response = _response(description, {"application/json": {"schema": schema}}, *headers)
     if status == "429":
         response["headers"]["retry-after"] = {**HEADERS["retry-after"], "required": True}

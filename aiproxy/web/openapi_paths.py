@@ -92,7 +92,8 @@ def _pass(
 
 def _pass_messages(summary: str, example: Schema) -> Operation:
     """Describe a route whose bodies pass through, to Anthropic."""
-    good = answer("The provider's answer.", "PassedAnswer", "Events", served=True)
+    names, headers = ("PassedAnswer", "Events"), ("request-id",)
+    good = answer("The provider's answer.", *names, served=True, headers=headers)
     beta = ("AnthropicVersion", "AnthropicBeta", "Beta")
     body = _json("PassedRequest", example)
     return _ask("passed", summary, body, good, *beta, envelope="AnthropicError")

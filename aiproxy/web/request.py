@@ -250,6 +250,9 @@ class ClientRequest:
         }
         if length is not None:
             head[b"content-length"] = b"%d" % length
+        if self.envelope is not write_envelope:
+            # By this name Anthropic's clients know it.
+            head[b"request-id"] = head[b"x-request-id"]
         head.update(headers)
         if self.cross_origin and (origins := self._edge.origins):
             head.update(answer_headers(origins, self.raw.getHeader(b"origin"), head))

@@ -189,6 +189,8 @@ class MessagesTests(FacesTestCase):
 ask = dict(model="my-claude", max_tokens=9, messages=hello)
 plain = claude.messages.create(**ask)
 out["plain"] = plain.content[0].text, plain.model, plain.usage.input_tokens
+named = claude.messages.create(extra_headers={"x-request-id": "mine"}, **ask)
+out["request"] = named._request_id
 with claude.messages.stream(**ask) as stream:
     out["stream"] = "".join(stream.text_stream)
     last = stream.get_final_message()
@@ -203,7 +205,7 @@ out["group"] = claude.messages.create(**{**ask, "model": "both"}).model
             respond,
         )
         self.assertEqual(out["plain"], ["hi", "my-claude", 3])
-        self.assertEqual(out["stream"], "hi")
+        self.assertEqual((out["stream"], out["request"]), ("hi", "mine"))
         # The client keeps pings to itself.
         kinds = [one["type"] for one in message_events() if one["type"] != "ping"]
         self.assertEqual(out["last"], ["my-claude", "end_turn", 2])

@@ -59,6 +59,8 @@ class HotRoutesTestCase(ServingTestCase):
         """Leave out of an answer what differs from one request to the next."""
         self.assertTrue(answer.headers.keys() >= PASSING)
         headers = {name: value for name, value in answer.headers.items() if name not in PASSING}
+        if "request-id" in headers:
+            self.assertEqual(headers.pop("request-id"), answer.headers["x-request-id"])
         body = answer.body
         if answer.headers["content-type"] == "application/json" and body:
             document = answer.json

@@ -80,6 +80,13 @@ class RoutesTests(ServingTestCase):
         self.assertEqual((answer.status, answer.headers["allow"]), (405, "POST"))
         self.assertEqual(answer.json["type"], "error")
 
+    def test_id_for_messages(self) -> None:
+        """Anthropic's clients find a request's id by their name for it, with any status."""
+        for path, named in (("/v1/messages", "mine"), ("/v1/chat/completions", None)):
+            for ask in (self.ask, self.ask_bare):
+                answer = ask("POST", path, "x-request-id: mine")
+                self.assertEqual(answer.headers.get("request-id"), named)
+
     def test_any_host(self) -> None:
         """Whatever a client calls the host, the routes are the same."""
         for host in ("[::1]:80", "a..b", "x" * 100, ""):
