@@ -35,7 +35,7 @@ _STATE_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re
 _TAKEN: Final = frozenset(
     {
         *("annotations", "audio", "content", "extra_content", "function_call", "name"),
-        *("refusal", "role", "tool_call_id", "tool_calls"),
+        *("parsed", "refusal", "role", "tool_call_id", "tool_calls"),
     }
 )
 

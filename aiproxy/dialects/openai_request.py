@@ -206,6 +206,8 @@ def _fit_message(message: Any, quirks: Quirks, model: str, dropped: list[str]) -
     calls = message.get("tool_calls")
     if isinstance(calls, list):
         message["tool_calls"] = calls = [_strip(call, quirks) for call in calls]
+        if quirks.call_drops:
+            calls[:] = [_purge(call, quirks.call_drops) for call in calls]
         wants_thoughts = quirks.thoughts_for is not None and quirks.thoughts_for.match(model)
         if calls and wants_thoughts and message.get("reasoning_content") is None:
             message["reasoning_content"] = ""
@@ -236,6 +238,16 @@ def _strip(source: Any, quirks: Quirks) -> Any:
         extra = {name: extra[name] for name in quirks.keeps_extra if name in extra}
     if extra or (quirks.keeps_extra is None and "extra_content" in source):
         copy["extra_content"] = extra
+    return copy
+
+
+def _purge(call: Any, names: tuple[str, ...]) -> Any:
+    """Copy a call without some fields of it, and of its function."""
+    if not isinstance(call, dict):
+        return call
+    copy = {name: value for name, value in call.items() if name not in names}
+    if isinstance(copy.get("function"), dict):
+        copy["function"] = _purge(copy["function"], names)
     return copy
 
 

@@ -58,6 +58,8 @@ class Quirks:
         replaced, the same ones by the same.
     :param message_drops: as ``drops``, of messages.
     :param message_renames: as ``renames``, of messages.
+    :param call_drops: what only answers have in a tool call or its function, and it
+        refuses: left out without a word.
     :param links_documents: a part with a file is its ``document_url``.
     :param thoughts_for: models that want ``reasoning_content``, if only an empty
         one, in each message with tool calls.
@@ -94,6 +96,7 @@ class Quirks:
     short_ids: bool = False
     message_drops: tuple[str, ...] = ()
     message_renames: Mapping[str, str] = field(factory=dict, hash=False)
+    call_drops: tuple[str, ...] = ()
     links_documents: bool = False
     thoughts_for: re.Pattern[str] | None = None
     keeps_extra: tuple[str, ...] | None = None
@@ -125,8 +128,12 @@ class Quirks:
 #: The fields in which answers tell thoughts, and clients send them back.
 _THOUGHTS: Final = ("reasoning_content", "reasoning", "reasoning_details")
 
-#: What else OpenAI's answers hold, and clients send back, if only as null.
-_ANSWERED: Final = ("refusal", "annotations", "audio", "function_call")
+#: What else OpenAI's answers, as its client reads them, hold, and clients send back,
+#: if only as null.
+_ANSWERED: Final = ("refusal", "annotations", "audio", "parsed")
+
+#: So of their tool calls: the place in a stream, and what the client has parsed.
+_CALLED: Final = ("index", "parsed_arguments")
 
 #: A type that is known to keep to the reference, as far as anybody has seen.
 _PLAIN: Final = Quirks(keeps_extra=())
@@ -172,9 +179,10 @@ _ROWS: Final[Mapping[str, Quirks]] = {
     ),
     "groq": Quirks(
         drops=("logprobs", "top_logprobs", "logit_bias", "presence_penalty", "frequency_penalty"),
-        message_drops=("name", "reasoning_details"),
-        # "property 'reasoning_content' is unsupported" (pub).
+        # "property 'annotations' is unsupported", and the like (pub), if they are null even.
+        message_drops=("name", "reasoning_details", *_ANSWERED),
         message_renames={"reasoning_content": "reasoning"},
+        call_drops=_CALLED,
         keeps_extra=(),
         one_choice=True,
         excludes=(("reasoning_format", "include_reasoning"),),
@@ -228,7 +236,9 @@ _ROWS: Final[Mapping[str, Quirks]] = {
         tiers={"auto": "auto", "default": "standard_only", "standard_only": "standard_only"},
         # OpenAI's part with the data of a file is unknown; a URL may hold it (rec).
         links_documents=True,
-        message_drops=("name", *_THOUGHTS, *_ANSWERED),
+        message_drops=("name", *_THOUGHTS, *_ANSWERED, "function_call"),
+        # It takes an index (rec).
+        call_drops=("parsed_arguments",),
         keeps_extra=(),
     ),
     "xai": Quirks(
@@ -281,8 +291,9 @@ _ROWS: Final[Mapping[str, Quirks]] = {
         # 400, by its page on OpenAI's client; "property … is unsupported" (pub).
         drops=("frequency_penalty", "presence_penalty", "logit_bias"),
         system_only=True,
-        message_drops=("reasoning_details", *_ANSWERED),
+        message_drops=("reasoning_details", *_ANSWERED, "function_call"),
         message_renames={"reasoning_content": "reasoning"},
+        call_drops=_CALLED,
         keeps_extra=(),
     ),
     "perplexity": Quirks(

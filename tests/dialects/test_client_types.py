@@ -67,6 +67,7 @@ LEFT_BEHIND: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "refusal": st.none(),
         "annotations": st.just([]),
         "audio": st.none(),
+        "parsed": st.none(),
         "name": st.just("ann"),
         "extra_content": st.just(
             {

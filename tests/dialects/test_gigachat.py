@@ -87,12 +87,12 @@ class MessageTests(SynchronousTestCase):
         parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
         told = messages_of(
             {"role": "user", "content": parts},
-            {"role": "assistant", "content": None, "refusal": "no"},
+            {"role": "assistant", "content": None, "refusal": "no", "parsed": None},
             {"role": "assistant", "content": [{"type": "refusal", "refusal": "never"}]},
             {"role": "user"},
         )
         self.assertEqual([message["content"] for message in told], ["a\nb", "no", "never", ""])
-        self.assertFalse(any("refusal" in message for message in told))
+        self.assertFalse(any({"refusal", "parsed"} & message.keys() for message in told))
 
     def test_parts_refused(self) -> None:
         """What is neither text nor an uploaded image is refused by its place."""

@@ -6,6 +6,7 @@ import json
 from copy import deepcopy
 from typing import Any
 
+from openai.types.chat import ParsedChoice
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy import errors
@@ -89,6 +90,30 @@ class TableTests(QuirksCase):
         """A type that is known by name never gets what another provider left for itself."""
         for name in KNOWN_PROVIDERS.keys() - {"demo"}:
             self.assertIsNotNone(quirks_of(name).keeps_extra, name)
+
+    def test_answers_of_the_client(self) -> None:
+        """What OpenAI's client has read goes back as those take it who refuse the unknown."""
+        function = {"name": "f", "arguments": "{}", "parsed_arguments": {}}
+        call = {"id": "aB3456789", "type": "function", "index": 0, "function": function}
+        choice = {"index": 0, "finish_reason": "tool_calls"}
+        read = ParsedChoice[None].model_validate(
+            {**choice, "message": {"role": "assistant", "content": None, "tool_calls": [call]}}
+        )
+        told = read.message.model_dump()
+        self.assertLess({"refusal", "annotations", "audio", "parsed"}, told.keys())
+        plain = {**call, "function": {"name": "f", "arguments": "{}"}}
+        del plain["index"]
+        for name in ("groq", "mistral", "cerebras"):
+            wire = self.write(name, {"messages": [told]})
+            self.assertEqual(wire.dropped, (), name)
+            (message,) = json.loads(wire.body)["messages"]
+            # Groq knows the older form of a call.
+            message.pop("function_call", None)
+            # Mistral takes an index.
+            expected = {**plain, "index": 0} if name == "mistral" else plain
+            self.assertEqual(
+                message, {"role": "assistant", "content": None, "tool_calls": [expected]}, name
+            )
 
     def test_extra_content(self) -> None:
         """It is stripped without a word, but for Google's own at Google."""
