@@ -178,7 +178,14 @@ _ROWS: Final[Mapping[str, Quirks]] = {
         nests_effort=True,
     ),
     "groq": Quirks(
-        drops=("logprobs", "top_logprobs", "logit_bias", "presence_penalty", "frequency_penalty"),
+        # The first are in its reference, but refused; the others are fields of OpenAI's that its
+        # client does not know: "property 'prompt_cache_key' is unsupported" (pub).
+        drops=(
+            *("logprobs", "top_logprobs", "logit_bias", "presence_penalty", "frequency_penalty"),
+            *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "verbosity"),
+            *("safety_identifier", "modalities", "audio", "prediction", "web_search_options"),
+            "moderation",
+        ),
         # "property 'annotations' is unsupported", and the like (pub), if they are null even.
         message_drops=("name", "reasoning_details", *_ANSWERED),
         message_renames={"reasoning_content": "reasoning"},

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
-from typing import Any
+from typing import Any, get_type_hints
 
+from groq.types.chat.completion_create_params import CompletionCreateParams as GroqRequest
 from openai.types.chat import ParsedChoice
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase as OpenAIRequest
 from twisted.trial.unittest import SynchronousTestCase
 
 from aiproxy import errors
@@ -182,6 +184,16 @@ class TableTests(QuirksCase):
 
 class GroqTests(QuirksCase):
     """Groq refuses what it does not know."""
+
+    def test_fields_of_openai(self) -> None:
+        """Those that its own client does not know are left out, and named."""
+        fields = get_type_hints(OpenAIRequest).keys() - get_type_hints(GroqRequest).keys()
+        # It tells usage in streams for it (recorded).
+        unknown = dict.fromkeys(fields - {"stream_options"}, "x")
+        self.assertLess({"prompt_cache_key", "verbosity", "prediction"}, unknown.keys())
+        wire = self.write("groq", {**unknown, "user": "ann"})
+        self.assertEqual(json.loads(wire.body), {"model": "m", "stream": False, "user": "ann"})
+        self.assertEqual(set(wire.dropped), unknown.keys())
 
     def test_one_choice(self) -> None:
         """More than one is another request."""
