@@ -128,9 +128,12 @@ class Quirks:
 #: The fields in which answers tell thoughts, and clients send them back.
 _THOUGHTS: Final = ("reasoning_content", "reasoning", "reasoning_details")
 
-#: What else OpenAI's answers, as its client reads them, hold, and clients send back,
-#: if only as null.
-_ANSWERED: Final = ("refusal", "annotations", "audio", "parsed")
+#: What else answers hold, and clients send back, if only as null: OpenAI's, as its client
+#: reads them; Groq's, OpenRouter's and ours.
+_ANSWERED: Final = (
+    *("refusal", "annotations", "audio", "parsed"),
+    *("executed_tools", "images", "content_parts"),
+)
 
 #: So of their tool calls: the place in a stream, and what the client has parsed.
 _CALLED: Final = ("index", "parsed_arguments")

@@ -117,6 +117,14 @@ class TableTests(QuirksCase):
                 message, {"role": "assistant", "content": None, "tool_calls": [expected]}, name
             )
 
+    def test_answers_of_others(self) -> None:
+        """What only other providers' answers have is left out there, and named."""
+        told = {"role": "assistant", "content": "a"}
+        more: dict[str, Any] = {"executed_tools": [{}], "images": [{}], "content_parts": [{}]}
+        names = [f"messages[].{name}" for name in more]
+        for name in ("groq", "mistral", "cerebras"):
+            self.check(name, {"messages": [{**told, **more}]}, {"messages": [told]}, *names)
+
     def test_extra_content(self) -> None:
         """It is stripped without a word, but for Google's own at Google."""
         for name in KNOWN_PROVIDERS.keys() - {"demo", "google"}:
