@@ -306,6 +306,18 @@ _ROWS: Final[Mapping[str, Quirks]] = {
         call_drops=_CALLED,
         keeps_extra=(),
     ),
+    # "Extra inputs are not permitted, field: 'messages[2].reasoning'", "… 'verbosity'" (pub):
+    # of the fields that OpenAI knows, those that its client does not.
+    "fireworks": Quirks(
+        drops=(
+            *("audio", "modalities", "moderation", "prompt_cache_options", "store", "verbosity"),
+            *("prompt_cache_retention", "safety_identifier", "web_search_options"),
+        ),
+        message_drops=("reasoning_details", *_ANSWERED, "function_call"),
+        message_renames={"reasoning": "reasoning_content"},
+        call_drops=_CALLED,
+        keeps_extra=(),
+    ),
     "perplexity": Quirks(
         # A factor, not a summand: 1 is none, and 0 is refused (pub).
         drops=("frequency_penalty",),
@@ -327,7 +339,7 @@ _ROWS: Final[Mapping[str, Quirks]] = {
     "lmstudio": Quirks(keeps_extra=(), fetches_images=False),
     **dict.fromkeys(
         (
-            *("aimlapi", "anthropic", "arliai", "cloudflare", "cohere", "deepinfra", "fireworks"),
+            *("aimlapi", "anthropic", "arliai", "cloudflare", "cohere", "deepinfra"),
             *("gigachat", "glama", "huggingface", "hyperbolic", "moonshot", "nvidia"),
             *("sambanova", "together", "vllm", "zai"),
         ),

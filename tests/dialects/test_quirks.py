@@ -105,7 +105,7 @@ class TableTests(QuirksCase):
         self.assertLess({"refusal", "annotations", "audio", "parsed"}, told.keys())
         plain = {**call, "function": {"name": "f", "arguments": "{}"}}
         del plain["index"]
-        for name in ("groq", "mistral", "cerebras"):
+        for name in ("groq", "mistral", "cerebras", "fireworks"):
             wire = self.write(name, {"messages": [told]})
             self.assertEqual(wire.dropped, (), name)
             (message,) = json.loads(wire.body)["messages"]
@@ -122,7 +122,7 @@ class TableTests(QuirksCase):
         told = {"role": "assistant", "content": "a"}
         more: dict[str, Any] = {"executed_tools": [{}], "images": [{}], "content_parts": [{}]}
         names = [f"messages[].{name}" for name in more]
-        for name in ("groq", "mistral", "cerebras"):
+        for name in ("groq", "mistral", "cerebras", "fireworks"):
             self.check(name, {"messages": [{**told, **more}]}, {"messages": [told]}, *names)
 
     def test_extra_content(self) -> None:
@@ -625,7 +625,7 @@ class DeepSeekTests(QuirksCase):
 
 
 class StrictTests(QuirksCase):
-    """Cerebras and Perplexity."""
+    """Cerebras, Fireworks and Perplexity."""
 
     def test_cerebras(self) -> None:
         """Its thoughts have another name; it takes both limits and the question for usage."""
@@ -638,6 +638,14 @@ class StrictTests(QuirksCase):
                        "presence_penalty")  # fmt: skip
         wire = self.write("cerebras", {}, stream=True)
         self.assertEqual(json.loads(wire.body)["stream_options"], {"include_usage": True})
+
+    def test_fireworks(self) -> None:
+        """Thoughts are its own; fields of OpenAI's that it does not know are left out."""
+        message = self.history("fireworks", "messages[].reasoning_details")
+        self.assertEqual(message["reasoning_content"], "b")
+        self.assertNotIn("reasoning", message)
+        kept: dict[str, Any] = {"prompt_cache_key": "k", "user": "ann", "reasoning_effort": "low"}
+        self.check("fireworks", {**kept, "store": False, "verbosity": "low"}, kept, "verbosity")
 
     def test_perplexity(self) -> None:
         """A frequency penalty is a factor there, and none is not 0; its own fields pass."""
