@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aiproxy.dialects.request_fields import OPENAI_ONLY
+from aiproxy.dialects.request_fields import OPENAI_ONLY, asks
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import InvalidRequest
 
@@ -45,7 +45,7 @@ def write_body(
     dropped: dict[str, None] = {}
     for name in sorted(_DROPPED & body.keys()):
         value = body.pop(name)
-        if value != _USUAL[name] if name in _USUAL else value:
+        if value != _USUAL[name] if name in _USUAL else asks(name, value):
             dropped[name] = None
     for name in _DONE:
         body.pop(name, None)

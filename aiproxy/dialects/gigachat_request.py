@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from attrs import Factory, define
 
 from aiproxy.dialects.gigachat_messages import write_messages
-from aiproxy.dialects.request_fields import OPENAI_ONLY
+from aiproxy.dialects.request_fields import OPENAI_ONLY, asks
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.errors import InvalidRequest
 
@@ -98,8 +98,8 @@ class RequestWriter:
         return body
 
     def _drop(self, name: str, value: object) -> None:
-        """Leave a field out; null, false, 0 and the like ask for nothing."""
-        if (value or (name == "seed" and value == 0)) and value != ["text"]:
+        """Leave a field out, and name it if it asks for anything."""
+        if (asks(name, value) or (name == "seed" and value == 0)) and value != ["text"]:
             self.dropped[name] = None
 
     def _write_sampling(self, body: dict[str, Any]) -> None:

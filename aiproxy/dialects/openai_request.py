@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from aiproxy.dialects.quirks import Quirks
+from aiproxy.dialects.request_fields import asks
 from aiproxy.errors import InvalidRequest
 from aiproxy.wire.json import dumps
 
@@ -75,7 +76,7 @@ def fit_request(body: dict[str, Any], quirks: Quirks, model: str) -> tuple[str, 
 
 def _drop(target: dict[str, Any], names: tuple[str, ...]) -> list[str]:
     """Leave fields out, in place; give those that ask for anything."""
-    return [name for name in names if target.pop(name, None)]
+    return [name for name in names if asks(name, target.pop(name, None))]
 
 
 def _rename(target: dict[str, Any], names: Mapping[str, str]) -> list[str]:

@@ -1,10 +1,10 @@
-"""Fields of OpenAI's request that only OpenAI's own service has a meaning for."""
+"""What fields of OpenAI's request ask for, and those that only its own service knows."""
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["OPENAI_ONLY"]
+__all__ = ["OPENAI_ONLY", "asks"]
 
 #: Left out, and named, where a provider of another dialect is asked.
 #: Source: OpenAI API reference, "Create chat completion".
@@ -15,3 +15,12 @@ OPENAI_ONLY: Final = frozenset(
         *("store", "user", "verbosity"),
     }
 )
+
+
+def asks(name: str, value: object) -> bool:
+    """
+    Whether a field asks for anything: null, false, 0 and the like ask for nothing.
+
+    But an empty object of options asks for a search of the web (OpenAI API reference).
+    """
+    return bool(value) or (name == "web_search_options" and value == {})

@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from aiproxy.dialects.dialect import AnswerReader
 from aiproxy.dialects.openai import OpenAIDialect
+from aiproxy.dialects.request_fields import asks
 from aiproxy.dialects.shapes import ChatRequest
 from aiproxy.dialects.stop_words import find_stop, stops_of
 from aiproxy.errors import InvalidRequest
@@ -184,8 +185,10 @@ def _find_limit(request: ChatRequest) -> int | None:
 
 
 def _find_dropped(request: ChatRequest) -> tuple[str, ...]:
-    """Name what an echo cannot do; null, false, 0 and the like ask for nothing."""
-    asked = (name for name, value in request.items() if value and value != _USUAL.get(name))
+    """Name what an echo cannot do."""
+    asked = (
+        name for name, value in request.items() if asks(name, value) and value != _USUAL.get(name)
+    )
     return tuple(name for name in asked if name not in _READ and _NAME.fullmatch(name))
 
 

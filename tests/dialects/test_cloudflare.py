@@ -128,10 +128,11 @@ class RequestTests(SynchronousTestCase):
             user="ann",
             parallel_tool_calls=False,
             modalities=["text", "audio"],
+            web_search_options={},
         )
         expected = {
             *("n", "logprobs", "top_logprobs", "logit_bias", "user", "parallel_tool_calls"),
-            *("modalities", "messages[].name"),
+            *("modalities", "messages[].name", "web_search_options"),
         }
         self.assertEqual(len(wire.dropped), len(expected))
         self.assertEqual(set(wire.dropped), expected)

@@ -320,6 +320,7 @@ class FieldTests(SynchronousTestCase):
         told: Any = {"seed": 0, "logit_bias": {"1": 1}, "logprobs": True, "top_logprobs": 2}
         told |= {"frequency_penalty": 0.1, "presence_penalty": 1, "user": "u", "store": True}
         told |= {"metadata": {"a": "b"}, "modalities": ["text", "audio"], "verbosity": "low"}
+        told |= {"web_search_options": {}}
         wire = write({**USER, "name": "a"}, {**USER, "name": "b"}, **told)
         self.assertEqual(json.loads(wire.body), {"model": "GigaChat", "messages": [USER, USER]})
         self.assertEqual(sorted(wire.dropped), sorted(["messages[].name", *told]))

@@ -93,6 +93,11 @@ class TableTests(QuirksCase):
         for name in KNOWN_PROVIDERS.keys() - {"demo"}:
             self.assertIsNotNone(quirks_of(name).keeps_extra, name)
 
+    def test_search(self) -> None:
+        """A search of the web is asked for by an empty object: who has none says so."""
+        for name in ("groq", "mistral", "fireworks"):
+            self.check(name, {"web_search_options": {}}, {}, "web_search_options")
+
     def test_answers_of_the_client(self) -> None:
         """What OpenAI's client has read goes back as those take it who refuse the unknown."""
         function = {"name": "f", "arguments": "{}", "parsed_arguments": {}}

@@ -147,6 +147,8 @@ class DemoTests(SynchronousTestCase):
         reply = self.start("one", tools=[{}], logprobs=True, response_format=kind, temperature=0.7)
         self.assertEqual(reply.dropped, ("tools", "logprobs", "response_format", "temperature"))
         self.assertEqual(self.start("one", anything=1).dropped, ("anything",))
+        searched = self.start("one", web_search_options={})
+        self.assertEqual(searched.dropped, ("web_search_options",))
         for name, value in (
             ("n", 1),
             ("tools", []),
