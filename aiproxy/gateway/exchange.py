@@ -30,7 +30,7 @@ from aiproxy.gateway.usage import SAID, CallRecord
 from aiproxy.gateway.watch import Watch
 from aiproxy.policy.access import Principal
 from aiproxy.policy.estimate import estimate_tokens
-from aiproxy.policy.routing import ALL_IMAGES, Candidate
+from aiproxy.policy.routing import Candidate
 from aiproxy.providers.http import read_rate_limits
 
 __all__ = ["ClientCall", "Exchange"]

@@ -17,12 +17,8 @@ from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from aiproxy.errors import InvalidRequest
-from aiproxy.transport.http.common import (
-    LINGER_SECONDS,
-    choose_request_id,
-    describe_error,
-    write_refusal,
-)
+from aiproxy.transport.http.common import LINGER_SECONDS, choose_request_id
+from aiproxy.transport.http.error_answers import describe_error, write_refusal
 from aiproxy.transport.server_context import explain
 
 __all__ = ["ServerTLSConnection", "ServerTLSFactory"]

@@ -250,7 +250,7 @@ class ClientRequest:
         }
         if length is not None:
             head[b"content-length"] = b"%d" % length
-        if self.envelope is not write_envelope:
+        if self.envelope is not openai_envelope:
             # By this name Anthropic's clients know it.
             head[b"request-id"] = head[b"x-request-id"]
         head.update(headers)
