@@ -13,7 +13,7 @@ from attrs import define, field
 
 from aiproxy.config.schema import Config
 from aiproxy.dialects.face import Face, StreamWriter, WrittenAnswer
-from aiproxy.dialects.operations import CHAT, IMAGES, PASSED
+from aiproxy.dialects.operations import ALL_IMAGES, CHAT, IMAGES, PASSED
 from aiproxy.dialects.shapes import ChatAnswer, ChatRequest
 from aiproxy.errors import AIProxyError
 from aiproxy.gateway.answer import PlainAnswer, Served

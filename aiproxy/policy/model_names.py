@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -13,6 +14,7 @@ __all__ = ["configured_name", "not_found", "offered_names", "show_name"]
 
 #: A name that a caller made up is repeated to him no longer than this.
 _SHOWN_CHARACTERS = 80
+_PLAIN_NAME = re.compile(r"[\w.:-]{1,60}", re.ASCII)
 
 
 def offered_names(config: Config) -> list[str]:
@@ -45,10 +47,23 @@ def _nearest(requested: str, names: Sequence[str]) -> str:
     by_lower = {name.lower(): name for name in reversed(names)}
     close = get_close_matches(requested[:200].lower(), by_lower, n=3, cutoff=0.5)
     if close:
-        return f"; did you mean {' or '.join(by_lower[name] for name in close)}?"
+        meant = [by_lower[name] for name in close]
+        return f"; did you mean {' or '.join(meant)}?{_fill_star(requested, meant)}"
     shown = ", ".join(names[:10])
     more = ", …" if len(names) > 10 else ""
-    return f"; there are: {shown}{more}" if names else "; none is configured"
+    star = _fill_star(requested, names[:10])
+    return f"; there are: {shown}{more}{star}" if names else "; none is configured"
+
+
+def _fill_star(requested: str, names: Sequence[str]) -> str:
+    """Say how one asks for what the first wildcard among some names serves."""
+    wildcard = next((name for name in names if name.endswith("/*")), None)
+    if wildcard is None:
+        return ""
+    name = requested.rpartition("/")[2]
+    if not _PLAIN_NAME.fullmatch(name):
+        name = "NAME"
+    return f" (for the star write what the provider calls the model: {wildcard[:-1]}{name})"
 
 
 def show_name(requested: str) -> str:

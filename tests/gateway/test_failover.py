@@ -112,7 +112,7 @@ class LogTests(RecoveryTestCase):
             with capturedLogs() as events:
                 self.failureResultOf(self.chat(), errors.UpstreamRefused)
             [line] = filter(None, map(formatEvent, events))
-            self.assertRegex(line, rf"^a of scripted failed: UpstreamRefused {word} \(status")
+            self.assertRegex(line, rf"^a of scripted failed: UpstreamRefused {word} \(key")
             self.assertTrue(line.isprintable(), line)
 
 
