@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode, urlsafe_b64encode
-from time import process_time
 from typing import Any
 from urllib.parse import quote
 
@@ -60,14 +59,6 @@ class RedactTests(SynchronousTestCase):
         """A private key whose end is nowhere near is masked as far as one may go."""
         begin = "-----BEGIN PRIVATE KEY-----"
         self.assertEqual(redact(f"a {begin}{'x ' * 8_192}b"), "a ***b")
-
-    def test_hostile_texts(self) -> None:
-        """No texts take long, however they are made."""
-        for piece in ("-----BEGIN PRIVATE KEY-----\n", "a" * 511 + " ", "a.", "***", "data:"):
-            begin = process_time()
-            redact([piece * (60_000 // len(piece))] * 10)
-            redact(piece * (1_000_000 // len(piece)))
-            self.assertLess(process_time() - begin, 1.0, piece)
 
     def test_long(self) -> None:
         """A long text is cut, and says how long it was."""
