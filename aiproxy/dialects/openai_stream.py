@@ -12,20 +12,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from attrs import Factory, define
+from attrs import define
 
 from aiproxy.dialects.answers import misshapen
 from aiproxy.dialects.openai_errors import judge, judge_choice
 from aiproxy.dialects.openai_facts import holds_error, read_facts
 from aiproxy.dialects.openai_repairs import (
-    find_payload,
     find_told_usage,
-    made_call_id,
-    repair_arguments,
     repair_finish,
     repair_said,
     repair_usage,
 )
+from aiproxy.dialects.openai_stream_calls import StreamedCalls
 from aiproxy.dialects.shapes import ChatChunk, Usage, says_something
 from aiproxy.errors import AIProxyError, AnswerTooLarge, StreamCut, UpstreamFailed
 from aiproxy.wire.json import JSONError, loads
@@ -33,30 +31,11 @@ from aiproxy.wire.sse import Event, SSEDecoder
 
 __all__ = ["OpenAIStreamReader"]
 
-#: More than these no answer has: what is remembered is bounded.
+#: More no answer has: what is remembered is bounded.
 _MOST_CHOICES: Final = 128
-_MOST_CALLS: Final = 1_024
 
 #: What makes a chunk a part of its answer.
 _IDENTITY: Final = ("id", "object", "created", "model", "system_fingerprint")
-
-
-@define
-class _ToolCall:
-    """One tool call of a choice, as far as it has come."""
-
-    #: The upstream's id, ``""`` where it has told none.
-    identity: str
-    name: str = ""
-    #: The upstream has told an index for it.
-    placed: bool = False
-    #: The caller has its first delta, and knows it by this index.
-    told: bool = False
-    index: int = 0
-    #: Arguments that came before the name.
-    held: list[str] = Factory(list)
-    #: It is called with nothing so far, not even with an empty object.
-    bare: bool = True
 
 
 @define
@@ -70,12 +49,7 @@ class _Choice:
     finish_size: int = 0
     #: The finish reason that stands for its calls, as soon as there are any.
     called: str = ""
-    calls: list[_ToolCall] = Factory(list)
-    #: How many of them the caller knows.
-    told: int = 0
-    by_id: dict[str, _ToolCall] = Factory(dict)
-    #: The upstream's own index of a call -> the call that it last stood for.
-    by_index: dict[int, _ToolCall] = Factory(dict)
+    calls: StreamedCalls | None = None
 
 
 class OpenAIStreamReader:
@@ -377,6 +351,19 @@ class OpenAIStreamReader:
         self.said = True
         return True
 
+    def _read_calls(
+        self, delta: dict[str, Any], chunk: ChatChunk, index: int, state: _Choice
+    ) -> None:
+        """Put a delta's tool calls right, in place."""
+        if state.calls is None:
+            state.calls = StreamedCalls(index)
+        try:
+            self._hold(state.calls.read(delta, chunk))
+        except UpstreamFailed as error:
+            self._fail(error)
+        if state.calls:
+            state.called = "tool_calls"
+
     def _hold_finish(
         self,
         choice: dict[str, Any],
@@ -429,98 +416,6 @@ class OpenAIStreamReader:
         if self._held > self.max_event_bytes:
             self._fail(AnswerTooLarge("the upstream's answer has too much that must be held back"))
 
-    # --- tool calls -------------------------------------------------------------
-
-    def _read_calls(
-        self, delta: dict[str, Any], chunk: ChatChunk, index: int, state: _Choice
-    ) -> None:
-        """Put a delta's tool calls right, in place."""
-        told = delta.pop("tool_calls")
-        kept = []
-        if isinstance(told, dict):
-            told = [told]
-        for piece in told if isinstance(told, list) else []:
-            if isinstance(piece, dict) and self._read_call(piece, chunk, index, state):
-                kept.append(piece)
-        if kept:
-            delta["tool_calls"] = kept
-
-    def _read_call(
-        self, piece: dict[str, Any], chunk: ChatChunk, index: int, state: _Choice
-    ) -> bool:
-        """Put one piece of a tool call right, in place; whether it is for now."""
-        told_id = piece.pop("id", None)
-        identity = str(told_id) if isinstance(told_id, str | int) else ""
-        place = piece.get("index")
-        if type(place) is not int:
-            place = None
-        payload, field = find_payload(piece)
-        if payload is None and ("function" in piece or not piece.get("type")):
-            piece["function"] = payload = {}
-            field = "arguments"
-        name, text = "", ""
-        if payload is not None:
-            told_name = payload.get("name")
-            name = told_name if isinstance(told_name, str) else ""
-            text = repair_arguments(payload.get(field))
-        call = self._find_call(identity, place, name, text, state)
-        if call is None:
-            return False
-        state.called = "tool_calls"
-        if call.told:
-            piece.pop("type", None)
-            if payload is not None:
-                payload.pop("name", None)
-        elif payload is not None and not name:
-            call.held.append(text)
-            self._hold(len(text))
-            return False
-        else:
-            call.told = True
-            call.name = name
-            call.index = state.told
-            state.told += 1
-            piece["id"] = call.identity or made_call_id(chunk, index, call.index)
-            piece["type"] = piece.get("type") or ("custom" if field == "input" else "function")
-            self._hold(-sum(map(len, call.held)))
-            text = "".join([*call.held, text])
-            call.held = []
-        piece["index"] = call.index
-        if payload is not None:
-            payload[field] = text
-        if text or field != "arguments":
-            call.bare = False
-        return True
-
-    def _find_call(
-        self, identity: str, place: int | None, name: str, text: str, state: _Choice
-    ) -> _ToolCall | None:
-        """Find the call that a piece belongs to: by id, else by its index, else the last."""
-        call = state.by_id.get(identity)
-        if call is not None and call.told and name and _is_new(place, state):
-            # Some number each call 0: such an id names none.
-            call, identity = None, ""
-        if call is None:
-            call = state.calls[-1] if state.calls else None
-            if call is not None and place is not None and (call.placed or identity or name):
-                call = state.by_index.get(place)
-            if call is None or _begins(call, identity, place, name, text):
-                if len(state.calls) >= _MOST_CALLS:
-                    self._fail(UpstreamFailed("the upstream's answer has too many tool calls"))
-                    return None
-                call = _ToolCall(identity)
-                state.calls.append(call)
-            if identity and not state.by_id.get(identity):
-                call.identity = call.identity or identity
-                # Of the others that name a call (a new one for each delta) not all are kept.
-                if call.identity == identity or len(state.by_id) < _MOST_CALLS:
-                    state.by_id[identity] = call
-                    self._hold(len(identity))
-        if place is not None and len(state.by_index) < _MOST_CALLS:
-            call.placed = True
-            state.by_index[place] = call
-        return call
-
     # --- the end ----------------------------------------------------------------
 
     def _end(self, chunks: list[ChatChunk]) -> None:
@@ -529,7 +424,7 @@ class OpenAIStreamReader:
         if not self.said and all(state.finish is None for state in states):
             self._fail(UpstreamFailed("the upstream's answer is empty"))
             return
-        if any(call.held for state in states for call in state.calls):
+        if any(state.calls is not None and state.calls.nameless for state in states):
             self._fail(UpstreamFailed("the upstream's tool call has no name"))
             return
         self.ended = True
@@ -539,8 +434,7 @@ class OpenAIStreamReader:
             repair_finish(finish["choices"][0], called=state.called)
             if self._rest is not None:
                 finish["choices"][0]["delta"].update(self._rest(index))
-            bare = [call.index for call in state.calls if call.told and call.bare]
-            if bare:
+            if state.calls is not None and (bare := state.calls.bare):
                 calls = [{"index": call, "function": {"arguments": "{}"}} for call in bare]
                 choice = {"index": index, "delta": {"tool_calls": calls}, "finish_reason": None}
                 chunks.append({**_identity(finish), "choices": [choice]})
@@ -562,22 +456,3 @@ def _identity(chunk: ChatChunk) -> ChatChunk:
 def _is_bare(choice: dict[str, Any]) -> bool:
     """Whether nothing stands in a choice that says nothing."""
     return not any(value for name, value in choice.items() if name not in ("index", "delta"))
-
-
-def _is_new(place: int | None, state: _Choice) -> bool:
-    return place is not None and place not in state.by_index
-
-
-def _begins(call: _ToolCall, identity: str, place: int | None, name: str, text: str) -> bool:
-    """
-    Whether a piece begins a call of its own, although another one is at its place.
-
-    :param call: the one at its place.
-    :param identity: of the piece, unknown so far.
-    """
-    if identity and call.identity:
-        # Arguments alone begin nothing: vLLM once made up a new id for each delta.
-        return bool(name) or not text
-    if not call.told or not name:
-        return False
-    return bool(identity) or place is None or name != call.name

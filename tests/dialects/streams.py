@@ -228,3 +228,20 @@ def _find_split(
 
 def _some(places: Sequence[int], most: int, chance: random.Random) -> Sequence[int]:
     return places if len(places) <= most else chance.sample(places, most)
+
+
+def call(*pieces: dict[str, Any], **fields: object) -> dict[str, Any]:
+    """Make a chunk with pieces of tool calls."""
+    return chunk({"tool_calls": list(pieces)}, **fields)
+
+
+def piece(
+    index: object = None, identity: object = None, name: object = None, arguments: object = None
+) -> dict[str, Any]:
+    """Make a piece of a tool call out of what is told."""
+    told = {"index": index, "id": identity}
+    function = {"name": name, "arguments": arguments}
+    return {
+        **{key: value for key, value in told.items() if value is not None},
+        "function": {key: value for key, value in function.items() if value is not None},
+    }
