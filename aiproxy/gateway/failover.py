@@ -213,7 +213,7 @@ class Failover:
         self._record.heard(self._shared.clock.seconds())
         candidate = attempt.candidate
         outcome = "cut" if attempt.said else "failed"
-        self._record.account(candidate.name, candidate.model.provider, outcome, attempt.spent)
+        self._record.account(candidate.model.name, candidate.model.provider, outcome, attempt.spent)
         if attempt.trace is not None:
             attempt.trace.end(self._record.spent[-1], error)
         opened = attempt.fail(error)
@@ -236,7 +236,7 @@ class Failover:
             self._open.remove(attempt)
             self._record.heard(self._shared.clock.seconds())
             candidate, usage = attempt.candidate, attempt.spent
-            self._record.account(candidate.name, candidate.model.provider, outcome, usage)
+            self._record.account(candidate.model.name, candidate.model.provider, outcome, usage)
             if attempt.trace is not None:
                 attempt.trace.end(self._record.spent[-1], None)
             attempt.leave(usage)

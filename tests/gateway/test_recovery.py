@@ -14,6 +14,7 @@ from aiproxy import errors
 from aiproxy.config.schema import Breaker, Limits, Model, Retry, Server
 from aiproxy.dialects.cohere import CohereDialect
 from aiproxy.errors import AIProxyError
+from aiproxy.gateway.access_line import json_line, text_line
 from aiproxy.gateway.plan import Plan
 from aiproxy.gateway.usage import Spent, Tokens
 from aiproxy.testing import ScriptedProvider, ScriptedReply, chat_answer, chat_stream
@@ -393,6 +394,18 @@ class TakeoverTests(RecoveryTestCase):
             [(one.model, one.outcome) for one in record.spent], [("a", "cut"), ("b", "answered")]
         )
         self.assertEqual(record.spent[1], Spent("b", "scripted", "answered", Tokens(9, 3)))
+
+    def test_of_a_wildcard(self) -> None:
+        """It is noted under the configured name: what the caller wrote makes no lines of a log."""
+        self.use(ScriptedProvider(), model("up/*", upstream_model="*"))
+        done = self.begin("Once upon a time ", "there was", name="up/x\nforged\ud800")
+        self.reply().cut()
+        self.go_on("upon a time there was a king.")
+        self.successResultOf(done)
+        record = self.assert_over(2, None)
+        self.assertEqual((record.served_by, record.went_on), ("up/*", ["up/*"]))
+        self.assertEqual(text_line(record, 0).count(b"\n"), 1)
+        self.assertEqual(json.loads(json_line(record, 0))["takeovers"], ["up/*"])
 
     def test_told_early(self) -> None:
         """Where the first has told its prompt only, what it said counts as the next one's."""
