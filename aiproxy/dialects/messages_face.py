@@ -34,6 +34,8 @@ _TYPES: Final = {
     529: "overloaded_error",
 }
 
+#: What ends an event; the last one of a body may be without.
+_BLANK_LINES: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _STOP: Final = b"event: message_stop\n" + write_event(dumps({"type": "message_stop"}))
 
 
@@ -58,8 +60,9 @@ class MessagesStreamWriter(RawStreamWriter):
 
     def end(self) -> bytes:
         """End the answer, if the upstream's own end has not passed."""
-        ended = not self._last or b"message_stop" in self._last
-        return b"" if ended else _STOP
+        if not self._last or b"message_stop" in self._last:
+            return b""
+        return _STOP if self._last.endswith(_BLANK_LINES) else b"\n\n" + _STOP
 
     def rename(self, data: bytes, *, events: bool) -> bytes:
         """Put the configured name of the model into the first event."""

@@ -9,6 +9,7 @@ from aiproxy.dialects.dialect import WireRequest
 from aiproxy.dialects.messages_face import MessagesFace, describe_error
 from aiproxy.dialects.raw import RAW_REQUEST
 from aiproxy.wire.json import loads
+from aiproxy.wire.sse import SSEDecoder
 from tests.dialects.passing import Passage
 from tests.dialects.streams import write_events
 
@@ -39,6 +40,19 @@ class MessagesFaceTests(SynchronousTestCase):
         passed = Passage(FACE, [write_events(start, later, {"type": "message_stop"})])
         start["message"] = {"model": "mine", "content": []}
         self.assertEqual(passed.out, write_events(start, later, {"type": "message_stop"}))
+
+    def test_end(self) -> None:
+        """An end of ours is an event of its own, wherever the upstream's last one breaks off."""
+        start = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "hi"}}
+        last = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
+        stop = {"type": "message_stop"}
+        told = write_events(start, last).removesuffix(b"\n\n")
+        for rest in (b"", b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b"\r\n\r\n"):
+            passed = Passage(FACE, [told + rest])
+            self.assertIsNone(passed.error)
+            events = SSEDecoder(1024).feed(passed.out)
+            self.assertEqual([loads(event.data) for event in events], [start, last, stop])
+            self.assertTrue(passed.out.startswith(told + rest))
 
     def test_errors(self) -> None:
         """Each error has the type that Anthropic would give it."""
