@@ -152,11 +152,10 @@ class ProxyService(Service):
             self._stopping = Deferred.fromCoroutine(self._stop())
         stopped: Deferred[None] = Deferred()
 
-        def over(result: Any) -> Any:
+        def over(result: Any) -> None:
             stopped.callback(result)
-            return result
 
-        self._stopping.addCallback(over)
+        self._stopping.addBoth(over)
         return stopped
 
     def linger(self) -> None:

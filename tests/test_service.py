@@ -31,6 +31,14 @@ class Port:
         return self._closing
 
 
+class BrokenPort(Port):
+    """A port that cannot be closed."""
+
+    def stopListening(self) -> Deferred[None] | None:
+        """Fail."""
+        raise OSError("it cannot be closed")
+
+
 class Endpoint:
     """An endpoint that listens with this outcome."""
 
@@ -183,3 +191,11 @@ class ServiceTests(ServingTestCase):
             self.successResultOf(each)
         self.successResultOf(self.stop())
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop_fails(self) -> None:
+        """A stop that fails is over too: the process does not wait for it for ever."""
+        self.listen(BrokenPort(None))
+        stopped = self.stop()
+        self.clock.advance(2)
+        self.failureResultOf(stopped, OSError)
+        self.successResultOf(self.stop())
