@@ -131,6 +131,8 @@ class ProxyService(Service):
         super().startService()  # type: ignore[no-untyped-call]
         self._stopping, self.draining = None, False
         self._running_calls.open()
+        if self.site is not None:
+            self.site.open()
         if self._state is not None:
             # Not before: under twistd a fork and the loss of privileges lie behind us now.
             self._open(self._state)

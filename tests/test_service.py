@@ -181,6 +181,17 @@ class ServiceTests(ServingTestCase):
         self.successResultOf(stopped)
         self.assertIn(b"[DONE]", self.client.answer().body)
 
+    def test_connections_again(self) -> None:
+        """When it is started again, connections stay open from one request to the next."""
+        self.listen(Port(None))
+        stopped = self.stop()
+        self.clock.advance(2)
+        self.successResultOf(stopped)
+        self.listen(Port(None))
+        self.client = Client(self.site, self.clock)
+        self.ask("GET", "/health/live")
+        self.assertFalse(self.client.closed)
+
     def test_stop_twice(self) -> None:
         """A second stop is over with the first one, and begins nothing."""
         self.listen(Port(None))

@@ -70,6 +70,10 @@ class GatewaySite(Site):
             empty, self._empty = self._empty, None
             empty.callback(None)
 
+    def open(self) -> None:
+        """Keep connections again, also after :meth:`drain` or :meth:`linger`."""
+        self.draining = False
+
     def drain(self) -> Deferred[None]:
         """Close idle connections now and the others after their answer; fire when all are gone."""
         gone = self.linger()
