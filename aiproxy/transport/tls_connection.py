@@ -78,8 +78,9 @@ def _say_https() -> bytes:
     """Write an answer in the clear: its client knows nothing else, and would see none at all."""
     message = "this port speaks TLS: the URL has to begin with https://"
     error = InvalidRequest(message, code="tls_required")
-    told = describe_error(error, b"", None)
-    return b"".join(write_refusal(error, choose_request_id(None), False, told))
+    request_id = choose_request_id(None)
+    told = describe_error(error, request_id, b"", None)
+    return b"".join(write_refusal(error, request_id, False, told))
 
 
 class ServerTLSFactory(TLSMemoryBIOFactory):

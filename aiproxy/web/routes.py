@@ -173,7 +173,7 @@ class RoutesResource(Resource):
         return hot
 
     def describe_error(
-        self, error: AIProxyError, target: bytes, origin: bytes | None
+        self, error: AIProxyError, request_id: bytes, target: bytes, origin: bytes | None
     ) -> tuple[Mapping[bytes, bytes], bytes]:
         """Describe an error of a request that never came here, as its path's clients know it."""
         path = target.partition(b"?")[0].decode("utf-8", "replace")
@@ -183,8 +183,11 @@ class RoutesResource(Resource):
         for method in () if "//" in path else routes.allowed_methods(path):
             beside = self._find_beside(path, method)
             envelope, cross_origin = beside.envelope, beside.cross_origin
-        origins = self._edge.origins if cross_origin else ()
-        headers = answer_headers(origins, origin, (b"x-request-id",)) if origins else {}
+        headers = {b"x-request-id": request_id}
+        if envelope is not openai_envelope:
+            headers[b"request-id"] = request_id
+        if cross_origin and (origins := self._edge.origins):
+            headers.update(answer_headers(origins, origin, headers))
         return headers, envelope(error)
 
     def render(self, request: IRequest) -> Any:

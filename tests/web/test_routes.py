@@ -87,6 +87,15 @@ class RoutesTests(ServingTestCase):
                 answer = ask("POST", path, "x-request-id: mine")
                 self.assertEqual(answer.headers.get("request-id"), named)
 
+    def test_id_for_long_messages(self) -> None:
+        """So it is where a request is refused before any route is asked."""
+        for path, named in (("/v1/messages", "mine"), ("/v1/chat/completions", None)):
+            self.client = Client(self.proxy.site(), self.clock)
+            answer = self.ask_bare(
+                "POST", path, "x-request-id: mine", "Content-Length: 99999999999"
+            )
+            self.assertEqual((answer.status, answer.headers.get("request-id")), (413, named))
+
     def test_any_host(self) -> None:
         """Whatever a client calls the host, the routes are the same."""
         for host in ("[::1]:80", "a..b", "x" * 100, ""):

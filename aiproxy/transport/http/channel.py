@@ -371,7 +371,7 @@ class LlhttpChannel(Protocol):
         if self._request is None:  # Else that one has a line of its own.
             address = getattr(self.peer, "host", "local")
             self.site.refused(chosen.decode("ascii"), address, error)
-        told = self.site.describe(error, target, find(b"origin"))
+        told = self.site.describe(error, chosen, target, find(b"origin"))
         head, body = write_refusal(error, chosen, self.secure, told)
         transport: Any = self.transport
         # What the client still sends is read, whatever has paused it.

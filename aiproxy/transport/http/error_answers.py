@@ -31,14 +31,14 @@ TLS_HEADERS: Mapping[bytes, bytes] = MappingProxyType(
     {**COMMON_HEADERS, b"strict-transport-security": b"max-age=31536000"}
 )
 
-#: What an answer says of an error, by the request's target and ``Origin``: headers, and the body.
+#: What an answer says of an error, by the request's id, target and ``Origin``: headers, the body.
 Describe: TypeAlias = Callable[
-    [AIProxyError, bytes, bytes | None], tuple[Mapping[bytes, bytes], bytes]
+    [AIProxyError, bytes, bytes, bytes | None], tuple[Mapping[bytes, bytes], bytes]
 ]
 
 
 def describe_error(
-    error: AIProxyError, target: bytes, origin: bytes | None
+    error: AIProxyError, request_id: bytes, target: bytes, origin: bytes | None
 ) -> tuple[Mapping[bytes, bytes], bytes]:
     """Describe an error as OpenAI does, wherever it was."""
     return {}, dumps(error.envelope())

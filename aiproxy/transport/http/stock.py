@@ -166,7 +166,7 @@ class StockChannel(HTTPChannel):
             address = getattr(self.getPeer(), "host", "local")
             self.site.refused(chosen.decode("ascii"), address, error)
         target = getattr(self, "_path", b"")
-        told = self.site.describe(error, target, self._find_header(b"origin"))
+        told = self.site.describe(error, chosen, target, self._find_header(b"origin"))
         head, body = write_refusal(error, chosen, self.isSecure(), told)
         transport: Any = self.transport
         # What the client still sends is read, whatever has paused it.
