@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -64,8 +65,8 @@ def name_source(error: AIProxyError, candidate: Candidate) -> None:
         mask = candidate.made[name_source] = make_redactor(secrets)
     error.message = mask(error.message)
     if token and token in error.message:
-        # One so short is no word to mask in a code.
-        error.message = error.message.replace(token, "***")
+        # One so short stands within many a word, and is no word to mask in a code.
+        error.message = re.sub(rf"(?<!\w){re.escape(token)}(?!\w)", "***", error.message)
     error.args = (error.message,)
     if isinstance(error.code, str):
         error.code = mask(error.code)

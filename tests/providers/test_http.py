@@ -90,6 +90,16 @@ class HTTPProviderTests(HTTPProviderTestCase):
         error = self.failureResultOf(asked, UpstreamRefused).value
         self.assertEqual((error.message, error.provider), ("bad ***", "p"))
 
+    def test_short_key(self) -> None:
+        """A key that is no secret, as local servers are given, spoils no words of an error."""
+        for key, told in (("x", "the max of *** tokens"), ("e", "the max of x tokens")):
+            asked = self.start(token=Secret(key), stream=False)
+            self.upstream.accept().send(
+                answer(b'{"error": {"message": "the max of x tokens"}}', REFUSAL)
+            )
+            error = self.failureResultOf(asked, UpstreamRefused).value
+            self.assertEqual(error.message, told)
+
     def test_usage_refusal_remembered(self) -> None:
         """A server that answers then is not asked for usage again; others are."""
         asked = self.start()
