@@ -7,6 +7,7 @@ Only here is the global reactor used: everything else is given its own.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -104,6 +105,8 @@ def makeService(options: Options) -> IService:
     }
     load = partial(load_files, **arguments)
     handed = Handed.take(os.environ)
+    if handed is not None and handed.nohup:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         loaded = load()
         places = find_places(options["listen"], options["addr"], loaded.config)

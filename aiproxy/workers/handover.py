@@ -34,12 +34,15 @@ class Handed:
     :param counts: the descriptor of the memory.
     :param taken: places in it that the old one's workers have.
     :param access_token: the one that was made up.
+    :param nohup: whether the terminal does not count; who starts a process takes from it
+        that HUP is ignored.
     """
 
     sockets: Mapping[str, tuple[int, int]]
     counts: int
     taken: frozenset[int]
     access_token: Secret | None = None
+    nohup: bool = False
 
     @classmethod
     def take(cls, environment: MutableMapping[str, str]) -> Handed | None:
@@ -55,6 +58,7 @@ class Handed:
             told["counts"],
             frozenset(told["taken"]),
             None if token is None else Secret(token),
+            told.get("nohup", False),  # An older version does not tell.
         )
 
     def put(self, environment: Mapping[str, str]) -> dict[str, str]:
@@ -65,6 +69,7 @@ class Handed:
             "counts": self.counts,
             "taken": sorted(self.taken),
             "access_token": None if self.access_token is None else self.access_token.reveal(),
+            "nohup": self.nohup,
         }
         return {**environment, _VARIABLE: json.dumps(told)}
 

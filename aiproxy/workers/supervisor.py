@@ -8,6 +8,7 @@ together, and can give all of it to another supervisor.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -97,6 +98,8 @@ class Supervisor(Service):
             ready=self._all_ready,
             gone=self._counting.free_place,
         )
+        # Later it has a handler.
+        self._nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         self._stopping = False
         self._successor: Successor | None = None
         self._predecessor: Predecessor | None = None
@@ -262,7 +265,8 @@ class Supervisor(Service):
             shared.place.description: (number, shared.family)
             for number, shared in enumerate(self.sockets, _SOCKETS)
         }
-        handed = Handed(sockets, _COUNTS, frozenset(self._crew.places), self.access_token)
+        taken = frozenset(self._crew.places)
+        handed = Handed(sockets, _COUNTS, taken, self.access_token, self._nohup)
         self._successor = Successor({"ready": self._follow}, self._lose_successor)
         try:
             self._reactor.spawnProcess(

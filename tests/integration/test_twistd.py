@@ -198,11 +198,12 @@ class SignalTests(ServersTestCase):
 class TerminalTests(ServersTestCase):
     """A server that was started at a terminal."""
 
-    async def start(self, how: str = "") -> tuple[Server, int]:
+    async def start(self, how: str = "", *options: str) -> tuple[Server, int]:
         """Start one at a terminal of its own; return it and what closes that."""
         master, slave = os.openpty()
         command = [sys.executable, "-ISc", ON_TERMINAL, os.ttyname(slave), how]
-        server = self.spawn([*command, TWISTD, "-n", "--pidfile=", "aiproxy", "-a", "127.0.0.1:0"])
+        twistd = [TWISTD, "-n", "--pidfile=", "aiproxy", "-a", "127.0.0.1:0", *options]
+        server = self.spawn([*command, *twistd])
         await server.serves()
         os.close(slave)
         return server, master
@@ -229,3 +230,16 @@ class TerminalTests(ServersTestCase):
         await server.until_bytes(b"reloaded the configuration")
         answer = await self.ask(server.port, write_request("GET", "/ping"))
         self.assertIn(b"\r\n\r\nOK", bytes(answer.received))
+
+    async def test_nohup_handed_over(self) -> None:
+        """So does a supervisor that follows: the terminal hangs up with the one before."""
+        server, terminal = await self.start("nohup", "-w", "1")
+        self.addCleanup(os.close, terminal)
+        group = server.pid
+        server.signal(signal.SIGUSR2)
+        await self.until(lambda: server.left)
+        await server.until_bytes(b"reloaded the configuration")
+        answer = await self.ask(server.port, write_request("GET", "/ping"))
+        self.assertIn(b"\r\n\r\nOK", bytes(answer.received))
+        os.killpg(group, signal.SIGTERM)
+        await server.ended()

@@ -17,12 +17,18 @@ class HandedTests(SynchronousTestCase):
 
     def test_both_ways(self) -> None:
         """What is put in is taken out, once."""
-        for token in (None, Secret("sk-1")):
-            handed = Handed({"tcp:1": (6, 2), "unix:x": (7, 1)}, 5, frozenset({1, 2}), token)
+        for token, nohup in ((None, False), (Secret("sk-1"), True)):
+            sockets = {"tcp:1": (6, 2), "unix:x": (7, 1)}
+            handed = Handed(sockets, 5, frozenset({1, 2}), token, nohup)
             environment = handed.put({"A": "b"})
             self.assertEqual(Handed.take(environment), handed)
             self.assertEqual(environment, {"A": "b"})
         self.assertIsNone(Handed.take({"A": "b"}))
+
+    def test_older(self) -> None:
+        """An older version, which does not tell of the terminal, is followed, too."""
+        older = '{"sockets": [], "counts": 5, "taken": [1], "access_token": null}'
+        self.assertEqual(Handed.take({"AIPROXY_HANDED": older}), Handed({}, 5, frozenset({1})))
 
 
 class PredecessorTests(SynchronousTestCase):
