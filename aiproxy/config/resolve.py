@@ -6,6 +6,7 @@ inheritance filled in, keys found in the environment.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -52,6 +53,8 @@ _KEYS_OF_TYPE = {
     "account_id": "cloudflare",
     "api_version": "azure",
 }
+#: How a path ends where an API begins.
+_VERSION = re.compile(r"/v[0-9][a-z0-9]*$")
 #: Dialects whose adapters may know by themselves where to go.
 _WITHOUT_URL = frozenset({"demo", PLUGIN_DIALECT})
 _GIGACHAT_AUTH_URL = "https://ngw.devices.sberbank.ru:9443/api/v2/oauth"
@@ -115,7 +118,7 @@ class Resolver:
             if getattr(entry, key) is not None and type_name != its_type:
                 place = self.reading.find(entry.place, key)
                 self.reading.problem(place, f"is for providers of type {its_type} only")
-        self._check_base_url(entry, known)
+        self._check_base_url(name, entry, known)
         tokens, missing = written_tokens(entry, self.reading)
         off = None
         if missing and not tokens:
@@ -145,10 +148,17 @@ class Resolver:
             disabled=off,
         )
 
-    def _check_base_url(self, entry: ProviderEntry, known: KnownProvider | None) -> None:
+    def _check_base_url(self, name: str, entry: ProviderEntry, known: KnownProvider | None) -> None:
         """Note a URL that is already one of chat: what is appended would stand there twice."""
+        if known is not None and known.dialect == PLUGIN_DIALECT:
+            return  # What an adapter of its own appends, nobody knows.
+        if all(model.url for model in self._file.models if model.provider == name):
+            return  # It stands in no request.
         route = known.chat_route if known else "/chat/completions"
-        if urlsplit(entry.base_url or "").path.rstrip("/").endswith(route):
+        path = urlsplit(entry.base_url or "").path.rstrip("/")
+        # A gateway may be at a path of one word, such as /chat.
+        before = path.removesuffix(route)
+        if before != path and (route.count("/") > 1 or _VERSION.search(before)):
             self.reading.problem(
                 self.reading.find(entry.place, "base_url"),
                 f"ends in `{route}`, which is appended to it: leave that out,"

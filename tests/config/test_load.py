@@ -351,13 +351,30 @@ class BaseURLTests(LoadingTestCase):
             ("anthropic", "https://a.example/v1/messages", "/messages"),
         ]:
             self.assertEqual(
-                self.problems(f"{DEMO}providers: {{a: {{type: {kind}, base_url: '{url}'}}}}"),
+                self.problems(
+                    "models: [{name: m, provider: a}]\n"
+                    f"providers: {{a: {{type: {kind}, base_url: '{url}'}}}}"
+                ),
                 [
                     f"c.yaml:2: providers.a.base_url: ends in `{route}`, which is appended to it:"
                     " leave that out, or write it all as `url` of a model"
                 ],
             )
-        self.config(f"{DEMO}providers: {{a: {{type: google, base_url: 'http://a.example/chat'}}}}")
+
+    def test_no_route(self) -> None:
+        """What is not asked, or may be a path of its own, is taken."""
+        for model, provider in [
+            (
+                "url: 'http://a.example/'",
+                "type: vllm, base_url: 'http://a.example/chat/completions'",
+            ),
+            ("tokens: [t]", "type: google, base_url: 'http://a.example/chat'"),
+            ("tokens: [t]", "type: cohere, base_url: 'http://a.example/chat'"),
+            ("tokens: [t]", "type: anthropic, base_url: 'http://a.example/messages'"),
+        ]:
+            self.config(
+                f"models: [{{name: m, provider: a, {model}}}]\nproviders: {{a: {{{provider}}}}}"
+            )
 
 
 class TokenTests(LoadingTestCase):
