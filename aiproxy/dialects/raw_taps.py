@@ -99,10 +99,6 @@ class CompletionsTap(Tap):
         self.finished = self.complete and len(self._finishes) >= self._choices
 
 
-#: Where the texts of a message's deltas stand: words, thoughts, a call's input.
-_MESSAGE_TEXTS: Final = ("text", "thinking", "partial_json")
-
-
 class MessagesTap(Tap):
     """Anthropic's messages: they are whole with a stop reason, and end with ``message_stop``."""
 
@@ -130,7 +126,9 @@ class MessagesTap(Tap):
             self.said = True
             delta = event.get("delta")
             if isinstance(delta, Mapping):
-                self.characters += sum(_length(delta.get(name)) for name in _MESSAGE_TEXTS)
+                # In each there is one of them: words, thoughts, or a call's input.
+                text = delta.get("text") or delta.get("thinking") or delta.get("partial_json")
+                self.characters += _length(text)
         elif kind == "content_block_stop":
             self.tool_call_open = False
         elif kind == "message_delta":
